@@ -1,0 +1,7 @@
+//! Datasets, recipes, training, scoring, metrics. Bytes in, bytes out.
+//!
+//! The engine has never heard of the catalog or of HTTP: it is given files, sources and sinks, and
+//! gives back files and numbers. Same input and seed, same bytes, whatever the thread count.
+
+pub mod interactions;
+pub mod progress;

@@ -1,0 +1,8 @@
+//! Names, ARNs, limits, shapes and their constraints, schema languages.
+//!
+//! The words everything else is written in. No IO, no clock, no randomness: what needs those is
+//! handed a [`parts::Clock`] or a [`parts::Random`].
+
+pub mod arn;
+pub mod parts;
+pub mod time;
