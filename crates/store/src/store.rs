@@ -88,12 +88,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The bytes `range` of an object, clipped to its end. With `etag`, fails with
     /// [`Error::Changed`] when the object is no longer that one.
-    fn read(&self, location: &Location, range: Range<u64>, etag: Option<&str>)
-    -> Result<Bytes, Error>;
+    fn read(
+        &self,
+        location: &Location,
+        range: Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Bytes, Error>;
 
     /// At most `max` objects whose key starts with `prefix`, after `after`, in byte order.
-    fn list(&self, bucket: &str, prefix: &str, after: Option<&str>, max: usize)
-    -> Result<ListPage, Error>;
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<ListPage, Error>;
 
     /// Stores a whole object in one move.
     fn put(&self, location: &Location, body: Bytes) -> Result<ObjectMeta, Error>;
@@ -106,12 +115,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Stores part `number` (1 to 10,000); the same number again replaces it. Parts other than the
     /// last are at least 5 MiB.
-    fn upload_part(&self, location: &Location, upload: &str, number: u32, body: Bytes)
-    -> Result<PartTag, Error>;
+    fn upload_part(
+        &self,
+        location: &Location,
+        upload: &str,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, Error>;
 
     /// Publishes the object made of `parts`, in one move.
-    fn complete_upload(&self, location: &Location, upload: &str, parts: &[PartTag])
-    -> Result<ObjectMeta, Error>;
+    fn complete_upload(
+        &self,
+        location: &Location,
+        upload: &str,
+        parts: &[PartTag],
+    ) -> Result<ObjectMeta, Error>;
 
     /// Forgets an upload and its parts; one that is not there is no error.
     fn abort_upload(&self, location: &Location, upload: &str) -> Result<(), Error>;
