@@ -5,6 +5,8 @@
 #[path = "ops/support.rs"]
 mod support;
 
+#[path = "ops/error_cases.rs"]
+mod error_cases;
 #[path = "ops/errors.rs"]
 mod errors;
 #[path = "ops/life.rs"]

@@ -32,7 +32,7 @@ pub(crate) fn create_batch_segment_job(
     need_no_customer_key("jobOutput.s3DataDestination.kmsKeyArn", &destination)?;
     let num_results = num_results(ctx, request.num_results)?;
     let arn = ctx.account.batch_segment_job(&request.job_name);
-    let response = ctx.catalog.write(|tx| {
+    let response = ctx.catalog.write(|tx| -> Result<_, Exception> {
         let version: SolutionVersion = lookup::need(tx, &request.solution_version_arn)?;
         if let Some(filter_arn) = &request.filter_arn {
             return Err(Exception::invalid_input(format!(
@@ -66,8 +66,14 @@ pub(crate) fn create_batch_segment_job(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        tx.enqueue(&NewWork { arn: &arn, kind: WorkKind::Segment, queue: &arn })?;
-        Ok(CreateBatchSegmentJobResponse { batch_segment_job_arn: Some(arn.clone()) })
+        tx.enqueue(&NewWork {
+            arn: &arn,
+            kind: WorkKind::Segment,
+            queue: &arn,
+        })?;
+        Ok(CreateBatchSegmentJobResponse {
+            batch_segment_job_arn: Some(arn.clone()),
+        })
     })?;
     (ctx.wake)();
     Ok(response)
@@ -80,9 +86,14 @@ pub(crate) fn describe_batch_segment_job(
 ) -> Result<DescribeBatchSegmentJobResponse, Exception> {
     ctx.catalog.read(|tx| {
         let job: SegmentJob = lookup::need(tx, &request.batch_segment_job_arn)?;
-        let source = S3DataConfig { path: job.input_path, kms_key_arn: job.input_kms_key_arn };
-        let destination =
-            S3DataConfig { path: job.output_path, kms_key_arn: job.output_kms_key_arn };
+        let source = S3DataConfig {
+            path: job.input_path,
+            kms_key_arn: job.input_kms_key_arn,
+        };
+        let destination = S3DataConfig {
+            path: job.output_path,
+            kms_key_arn: job.output_kms_key_arn,
+        };
         let shape = shapes::BatchSegmentJob {
             job_name: Some(job.job_name),
             batch_segment_job_arn: Some(job.arn),
@@ -90,14 +101,20 @@ pub(crate) fn describe_batch_segment_job(
             failure_reason: job.failure_reason,
             solution_version_arn: Some(job.solution_version_arn),
             num_results: i32::try_from(job.num_results).ok(),
-            job_input: Some(BatchSegmentJobInput { s3_data_source: source }),
-            job_output: Some(BatchSegmentJobOutput { s3_data_destination: destination }),
+            job_input: Some(BatchSegmentJobInput {
+                s3_data_source: source,
+            }),
+            job_output: Some(BatchSegmentJobOutput {
+                s3_data_destination: destination,
+            }),
             role_arn: Some(job.role_arn),
             status: Some(job.status),
             creation_date_time: Some(job.created),
             last_updated_date_time: Some(job.updated),
         };
-        Ok(DescribeBatchSegmentJobResponse { batch_segment_job: Some(shape) })
+        Ok(DescribeBatchSegmentJobResponse {
+            batch_segment_job: Some(shape),
+        })
     })
 }
 
@@ -125,7 +142,10 @@ pub(crate) fn list_batch_segment_jobs(
             failure_reason: job.failure_reason,
             solution_version_arn: Some(job.solution_version_arn),
         });
-        Ok(ListBatchSegmentJobsResponse { batch_segment_jobs: Some(jobs.collect()), next_token })
+        Ok(ListBatchSegmentJobsResponse {
+            batch_segment_jobs: Some(jobs.collect()),
+            next_token,
+        })
     })
 }
 

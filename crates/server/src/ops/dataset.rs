@@ -7,9 +7,7 @@ use super::paging::Page;
 use super::{Context, lookup, schema, tag};
 use crate::error::Exception;
 use kindred_catalog::Tx;
-use kindred_catalog::records::{
-    Dataset, DatasetGroup, DatasetUpdate, ImportJob, Schema, status,
-};
+use kindred_catalog::records::{Dataset, DatasetGroup, DatasetUpdate, ImportJob, Schema, status};
 use kindred_types::schema::{DatasetSchema, DatasetType, Domain};
 use kindred_types::shapes::{
     self, CreateDatasetRequest, CreateDatasetResponse, DatasetSummary, DatasetUpdateSummary,
@@ -43,7 +41,9 @@ pub(crate) fn create_dataset(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        Ok(CreateDatasetResponse { dataset_arn: Some(arn) })
+        Ok(CreateDatasetResponse {
+            dataset_arn: Some(arn),
+        })
     })
 }
 
@@ -114,7 +114,9 @@ pub(crate) fn describe_dataset(
             latest_dataset_update: update,
             tracking_id: None,
         };
-        Ok(DescribeDatasetResponse { dataset: Some(shape) })
+        Ok(DescribeDatasetResponse {
+            dataset: Some(shape),
+        })
     })
 }
 
@@ -125,7 +127,12 @@ pub(crate) fn list_datasets(
 ) -> Result<ListDatasetsResponse, Exception> {
     let group = request.dataset_group_arn.as_deref();
     let token = request.next_token.as_deref();
-    let page = Page::of("ListDatasets", group.unwrap_or_default(), token, request.max_results)?;
+    let page = Page::of(
+        "ListDatasets",
+        group.unwrap_or_default(),
+        token,
+        request.max_results,
+    )?;
     ctx.catalog.read(|tx| {
         lookup::need_as_filter::<DatasetGroup>(tx, "datasetGroupArn", group)?;
         let (datasets, next_token) = page.read::<Dataset>(tx, group)?;
@@ -137,7 +144,10 @@ pub(crate) fn list_datasets(
             creation_date_time: Some(dataset.created),
             last_updated_date_time: Some(dataset.updated),
         });
-        Ok(ListDatasetsResponse { datasets: Some(datasets.collect()), next_token })
+        Ok(ListDatasetsResponse {
+            datasets: Some(datasets.collect()),
+            next_token,
+        })
     })
 }
 
@@ -180,10 +190,7 @@ pub(crate) fn schema_in_group(
 }
 
 /// Refuses while an import job of the dataset is pending or running.
-pub(crate) fn need_no_import(
-    tx: &Tx<'_>,
-    dataset_arn: &str,
-) -> Result<(), Exception> {
+pub(crate) fn need_no_import(tx: &Tx<'_>, dataset_arn: &str) -> Result<(), Exception> {
     match lookup::unfinished_import(tx, dataset_arn)? {
         None => Ok(()),
         Some(job) => Err(Exception::in_use(format!(
@@ -198,7 +205,8 @@ pub(crate) fn type_of(text: &str) -> Result<DatasetType, Exception> {
     if let Some(kind) = DatasetType::from_name_ignore_case(text) {
         return Ok(kind);
     }
-    let reason = if ["actions", "action_interactions"].contains(&text.to_ascii_lowercase().as_str()) {
+    let reason = if ["actions", "action_interactions"].contains(&text.to_ascii_lowercase().as_str())
+    {
         "is not supported by this server"
     } else {
         "is unknown"
@@ -240,7 +248,9 @@ fn need_fitting_schema(
             "Schema {} has domain {own}, dataset group {} has {}. Use a schema of the group's domain.",
             stored.arn,
             group.arn,
-            other.as_deref().map_or("none".to_owned(), |domain| format!("domain {domain}"))
+            other
+                .as_deref()
+                .map_or("none".to_owned(), |domain| format!("domain {domain}"))
         ))),
     }
 }

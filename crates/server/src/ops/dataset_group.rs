@@ -24,7 +24,9 @@ pub(crate) fn create_dataset_group(
         lookup::need_free(tx, &arn)?;
         let tags = tag::of_new_resource(request.tags.as_deref())?;
         let limit = ctx.settings.quotas.dataset_groups;
-        lookup::need_room(limit, "dataset groups", || Ok(tx.count::<DatasetGroup>(None)?))?;
+        lookup::need_room(limit, "dataset groups", || {
+            Ok(tx.count::<DatasetGroup>(None)?)
+        })?;
         tx.insert(&DatasetGroup {
             arn: arn.clone(),
             name: request.name,
@@ -37,7 +39,10 @@ pub(crate) fn create_dataset_group(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        Ok(CreateDatasetGroupResponse { dataset_group_arn: Some(arn), domain: request.domain })
+        Ok(CreateDatasetGroupResponse {
+            dataset_group_arn: Some(arn),
+            domain: request.domain,
+        })
     })
 }
 
@@ -59,7 +64,9 @@ pub(crate) fn describe_dataset_group(
             failure_reason: group.failure_reason,
             domain: group.domain,
         };
-        Ok(DescribeDatasetGroupResponse { dataset_group: Some(shape) })
+        Ok(DescribeDatasetGroupResponse {
+            dataset_group: Some(shape),
+        })
     })
 }
 
@@ -81,7 +88,10 @@ pub(crate) fn list_dataset_groups(
             failure_reason: group.failure_reason,
             domain: group.domain,
         });
-        Ok(ListDatasetGroupsResponse { dataset_groups: Some(groups.collect()), next_token })
+        Ok(ListDatasetGroupsResponse {
+            dataset_groups: Some(groups.collect()),
+            next_token,
+        })
     })
 }
 

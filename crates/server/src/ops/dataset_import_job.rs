@@ -31,7 +31,7 @@ pub(crate) fn create_dataset_import_job(
     }
     let import_mode = request.import_mode.unwrap_or_else(|| FULL.into());
     let arn = ctx.account.dataset_import_job(&request.job_name);
-    let response = ctx.catalog.write(|tx| {
+    let response = ctx.catalog.write(|tx| -> Result<_, Exception> {
         let dataset: Dataset = lookup::need(tx, &request.dataset_arn)?;
         lookup::need_active(&dataset.arn, &dataset.status)?;
         if import_mode == INCREMENTAL && !dataset.generations.iter().any(|g| g.mode == FULL) {
@@ -62,8 +62,14 @@ pub(crate) fn create_dataset_import_job(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        tx.enqueue(&NewWork { arn: &arn, kind: WorkKind::Import, queue: &dataset.arn })?;
-        Ok(CreateDatasetImportJobResponse { dataset_import_job_arn: Some(arn.clone()) })
+        tx.enqueue(&NewWork {
+            arn: &arn,
+            kind: WorkKind::Import,
+            queue: &dataset.arn,
+        })?;
+        Ok(CreateDatasetImportJobResponse {
+            dataset_import_job_arn: Some(arn.clone()),
+        })
     })?;
     (ctx.wake)();
     Ok(response)
@@ -80,7 +86,9 @@ pub(crate) fn describe_dataset_import_job(
             job_name: Some(job.job_name),
             dataset_import_job_arn: Some(job.arn),
             dataset_arn: Some(job.dataset_arn),
-            data_source: Some(DataSource { data_location: Some(job.data_location) }),
+            data_source: Some(DataSource {
+                data_location: Some(job.data_location),
+            }),
             role_arn: job.role_arn,
             status: Some(job.status),
             creation_date_time: Some(job.created),
@@ -89,7 +97,9 @@ pub(crate) fn describe_dataset_import_job(
             import_mode: Some(job.import_mode),
             publish_attribution_metrics_to_s3: job.publish_attribution_metrics_to_s3,
         };
-        Ok(DescribeDatasetImportJobResponse { dataset_import_job: Some(shape) })
+        Ok(DescribeDatasetImportJobResponse {
+            dataset_import_job: Some(shape),
+        })
     })
 }
 

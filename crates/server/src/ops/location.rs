@@ -15,7 +15,9 @@ pub(crate) fn parse(path: &str) -> Option<Location> {
 
 /// Where an import reads: an object or a prefix, never a whole bucket.
 pub(crate) fn import_source(path: Option<&str>) -> Result<Location, Exception> {
-    let usable = path.and_then(parse).filter(|location| !location.key.is_empty());
+    let usable = path
+        .and_then(parse)
+        .filter(|location| !location.key.is_empty());
     usable.ok_or_else(|| {
         let given = path.unwrap_or("none");
         Exception::invalid_input(format!(
@@ -75,10 +77,26 @@ mod tests {
 
     #[test]
     fn paths_are_judged_by_spelling() {
-        let good = ["s3://abc/k", "s3://abc/", "s3://a.b-c/x//y", "s3://abc", "s3://abc/ä"];
+        let good = [
+            "s3://abc/k",
+            "s3://abc/",
+            "s3://a.b-c/x//y",
+            "s3://abc",
+            "s3://abc/ä",
+        ];
         let bad = [
-            "http://abc/k", "https://abc/k", "s3://", "s3:///k", "s3://ab/k", "s3://ABC/k",
-            "s3://a_bc/k", "s3://-abc/k", "s3://abc./k", "s3://a..b/k", "s3://abc/a\nb", "S3://abc/k",
+            "http://abc/k",
+            "https://abc/k",
+            "s3://",
+            "s3:///k",
+            "s3://ab/k",
+            "s3://ABC/k",
+            "s3://a_bc/k",
+            "s3://-abc/k",
+            "s3://abc./k",
+            "s3://a..b/k",
+            "s3://abc/a\nb",
+            "S3://abc/k",
         ];
         for path in good {
             assert!(parse(path).is_some(), "{path}");
@@ -94,7 +112,11 @@ mod tests {
     #[test]
     fn output_stays_out_of_the_input_prefix() {
         let check = |input: &str, output: &str| {
-            keep_output_apart(&segment_input(input).unwrap(), &segment_output(output).unwrap()).is_ok()
+            keep_output_apart(
+                &segment_input(input).unwrap(),
+                &segment_output(output).unwrap(),
+            )
+            .is_ok()
         };
         assert!(check("s3://abc/in/q.json", "s3://abc/in/"));
         assert!(check("s3://abc/in/q.json", "s3://abc/in"));

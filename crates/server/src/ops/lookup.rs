@@ -4,7 +4,9 @@
 //! that allows the call, the new name is free, the tags are good, the quota has room, write.
 
 use crate::error::Exception;
-use kindred_catalog::records::{DatasetGroup, ImportJob, SegmentJob, Solution, SolutionVersion, status};
+use kindred_catalog::records::{
+    DatasetGroup, ImportJob, SegmentJob, Solution, SolutionVersion, status,
+};
 use kindred_catalog::{Record, Tx};
 
 /// The record with this ARN. An ARN of another kind, account or region names nothing.
@@ -58,15 +60,22 @@ pub(crate) fn need_room(
     count: impl FnOnce() -> Result<u64, Exception>,
 ) -> Result<(), Exception> {
     if limit > 0 && count()? >= limit {
-        return Err(Exception::limit_exceeded(format!("More than {limit} {counted}.")));
+        return Err(Exception::limit_exceeded(format!(
+            "More than {limit} {counted}."
+        )));
     }
     Ok(())
 }
 
 /// An import job of the dataset that is not finished.
-pub(crate) fn unfinished_import(tx: &Tx<'_>, dataset_arn: &str) -> Result<Option<ImportJob>, Exception> {
+pub(crate) fn unfinished_import(
+    tx: &Tx<'_>,
+    dataset_arn: &str,
+) -> Result<Option<ImportJob>, Exception> {
     let jobs = tx.all::<ImportJob>(Some(dataset_arn))?;
-    Ok(jobs.into_iter().find(|job| status::is_unfinished(&job.status)))
+    Ok(jobs
+        .into_iter()
+        .find(|job| status::is_unfinished(&job.status)))
 }
 
 /// A version of the solution that is not finished.
@@ -75,7 +84,9 @@ pub(crate) fn unfinished_version(
     solution_arn: &str,
 ) -> Result<Option<SolutionVersion>, Exception> {
     let versions = tx.all::<SolutionVersion>(Some(solution_arn))?;
-    Ok(versions.into_iter().find(|version| status::is_unfinished(&version.status)))
+    Ok(versions
+        .into_iter()
+        .find(|version| status::is_unfinished(&version.status)))
 }
 
 /// A version of any solution of the group that is not finished.
@@ -97,7 +108,9 @@ pub(crate) fn unfinished_segment_job(
     version_arn: &str,
 ) -> Result<Option<SegmentJob>, Exception> {
     let jobs = tx.all::<SegmentJob>(Some(version_arn))?;
-    Ok(jobs.into_iter().find(|job| status::is_unfinished(&job.status)))
+    Ok(jobs
+        .into_iter()
+        .find(|job| status::is_unfinished(&job.status)))
 }
 
 /// How many records of a kind are unfinished.
@@ -106,5 +119,8 @@ pub(crate) fn count_unfinished<R: Record>(
     status_of: impl Fn(&R) -> &str,
 ) -> Result<u64, Exception> {
     let all = tx.all::<R>(None)?;
-    Ok(all.iter().filter(|record| status::is_unfinished(status_of(record))).count() as u64)
+    Ok(all
+        .iter()
+        .filter(|record| status::is_unfinished(status_of(record)))
+        .count() as u64)
 }

@@ -52,7 +52,12 @@ impl Page {
                 ))
             })?),
         };
-        Ok(Page { operation, filter: filter.to_owned(), after, rows })
+        Ok(Page {
+            operation,
+            filter: filter.to_owned(),
+            after,
+            rows,
+        })
     }
 
     /// Reads the page from the catalog: all records of a kind, or those under `parent`.
@@ -121,21 +126,31 @@ mod tests {
     use super::*;
 
     fn key(created: i64, arn: &str) -> PageStart {
-        PageStart { created: Timestamp(created), arn: arn.into() }
+        PageStart {
+            created: Timestamp(created),
+            arn: arn.into(),
+        }
     }
 
     #[test]
     fn a_token_opens_only_the_list_it_came_from() {
         let last = key(-5, "arn:aws:personalize:us-east-1:000000000000:schema/ä");
         let token = write_token("ListSchemas", "", &last);
-        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert!(
+            token
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
         assert_eq!(read_token("ListSchemas", "", &token), Some(last));
         assert_eq!(read_token("ListDatasets", "", &token), None);
         assert_eq!(read_token("ListSchemas", "arn", &token), None);
         assert_eq!(read_token("ListSchemas", "", &token[1..]), None);
         let mut turned = token.into_bytes();
         turned[20] = if turned[20] == b'A' { b'B' } else { b'A' };
-        assert_eq!(read_token("ListSchemas", "", std::str::from_utf8(&turned).unwrap()), None);
+        assert_eq!(
+            read_token("ListSchemas", "", std::str::from_utf8(&turned).unwrap()),
+            None
+        );
         for forged in ["", "x", "????", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             assert_eq!(read_token("ListSchemas", "", forged), None, "{forged}");
         }

@@ -101,7 +101,10 @@ pub(crate) fn need_known(ctx: &Context, arn: &str) -> Result<&'static Known, Exc
     if let Some(recipe) = find(ctx, "recipe", arn, |recipe| recipe.name) {
         return Ok(recipe);
     }
-    if OTHER_PURPOSES.iter().any(|name| arn_of(ctx, "recipe", name) == arn) {
+    if OTHER_PURPOSES
+        .iter()
+        .any(|name| arn_of(ctx, "recipe", name) == arn)
+    {
         return Err(Exception::invalid_input(format!(
             "Recipe {arn} is not supported: this server trains user segmentation only. Use {}.",
             trainable_arns(ctx)
@@ -126,7 +129,10 @@ pub(crate) fn need_trainable(ctx: &Context, recipe: &Known) -> Result<(), Except
 pub(crate) fn is_service_resource(ctx: &Context, arn: &str) -> bool {
     find(ctx, "recipe", arn, |recipe| recipe.name).is_some()
         || find(ctx, "algorithm", arn, |recipe| recipe.name).is_some()
-        || find(ctx, "feature-transformation", arn, |recipe| recipe.transformation).is_some()
+        || find(ctx, "feature-transformation", arn, |recipe| {
+            recipe.transformation
+        })
+        .is_some()
 }
 
 /// Lists the recipes by name. None of them belongs to a domain.
@@ -139,8 +145,16 @@ pub(crate) fn list_recipes(
         request.recipe_provider.as_deref().unwrap_or_default(),
         request.domain.as_deref().unwrap_or_default()
     );
-    let page = Page::of("ListRecipes", &filter, request.next_token.as_deref(), request.max_results)?;
-    let start = |name: &str| PageStart { created: Timestamp(0), arn: name.to_owned() };
+    let page = Page::of(
+        "ListRecipes",
+        &filter,
+        request.next_token.as_deref(),
+        request.max_results,
+    )?;
+    let start = |name: &str| PageStart {
+        created: Timestamp(0),
+        arn: name.to_owned(),
+    };
     let after = page.after.as_ref().map_or("", |start| start.arn.as_str());
     let rest: Vec<&Known> = RECIPES
         .iter()
@@ -155,7 +169,10 @@ pub(crate) fn list_recipes(
         last_updated_date_time: Some(built()),
         domain: None,
     });
-    Ok(ListRecipesResponse { recipes: Some(recipes.collect()), next_token })
+    Ok(ListRecipesResponse {
+        recipes: Some(recipes.collect()),
+        next_token,
+    })
 }
 
 /// Describes a recipe.
@@ -180,7 +197,9 @@ pub(crate) fn describe_recipe(
         recipe_type: Some(RECIPE_TYPE.into()),
         last_updated_date_time: Some(built()),
     };
-    Ok(DescribeRecipeResponse { recipe: Some(shape) })
+    Ok(DescribeRecipeResponse {
+        recipe: Some(shape),
+    })
 }
 
 /// Describes the algorithm behind a recipe.
@@ -197,7 +216,10 @@ pub(crate) fn describe_algorithm(
         max_value: Some(HIDDEN_DIMENSION_MAX),
         is_tunable: Some(false),
     };
-    let defaults = [("hidden_dimension".to_owned(), HIDDEN_DIMENSION_DEFAULT.to_string())];
+    let defaults = [(
+        "hidden_dimension".to_owned(),
+        HIDDEN_DIMENSION_DEFAULT.to_string(),
+    )];
     let shape = Algorithm {
         name: Some(recipe.name.into()),
         algorithm_arn: Some(arn),
@@ -211,7 +233,9 @@ pub(crate) fn describe_algorithm(
         last_updated_date_time: Some(built()),
         ..Default::default()
     };
-    Ok(DescribeAlgorithmResponse { algorithm: Some(shape) })
+    Ok(DescribeAlgorithmResponse {
+        algorithm: Some(shape),
+    })
 }
 
 /// Describes the feature transformation of a recipe; it has no parameters.
@@ -220,8 +244,10 @@ pub(crate) fn describe_feature_transformation(
     request: DescribeFeatureTransformationRequest,
 ) -> Result<DescribeFeatureTransformationResponse, Exception> {
     let arn = request.feature_transformation_arn;
-    let recipe = find(ctx, "feature-transformation", &arn, |recipe| recipe.transformation)
-        .ok_or_else(|| Exception::not_found_arn(&arn))?;
+    let recipe = find(ctx, "feature-transformation", &arn, |recipe| {
+        recipe.transformation
+    })
+    .ok_or_else(|| Exception::not_found_arn(&arn))?;
     let shape = FeatureTransformation {
         name: Some(recipe.transformation.into()),
         feature_transformation_arn: Some(arn),
@@ -230,7 +256,9 @@ pub(crate) fn describe_feature_transformation(
         last_updated_date_time: Some(built()),
         status: Some(status::ACTIVE.into()),
     };
-    Ok(DescribeFeatureTransformationResponse { feature_transformation: Some(shape) })
+    Ok(DescribeFeatureTransformationResponse {
+        feature_transformation: Some(shape),
+    })
 }
 
 fn find(
@@ -239,7 +267,9 @@ fn find(
     arn: &str,
     name: fn(&Known) -> &'static str,
 ) -> Option<&'static Known> {
-    RECIPES.iter().find(|recipe| arn_of(ctx, kind, name(recipe)) == arn)
+    RECIPES
+        .iter()
+        .find(|recipe| arn_of(ctx, kind, name(recipe)) == arn)
 }
 
 /// Resources of the service have neither region nor account.
@@ -249,7 +279,9 @@ fn arn_of(ctx: &Context, kind: &str, name: &str) -> String {
 
 fn trainable_arns(ctx: &Context) -> String {
     let trainable = RECIPES.iter().filter(|recipe| recipe.trainable);
-    let arns: Vec<String> = trainable.map(|recipe| arn_of(ctx, "recipe", recipe.name)).collect();
+    let arns: Vec<String> = trainable
+        .map(|recipe| arn_of(ctx, "recipe", recipe.name))
+        .collect();
     arns.join(" or ")
 }
 

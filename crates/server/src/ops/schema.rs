@@ -33,7 +33,9 @@ pub(crate) fn create_schema(
             created: tx.now(),
             updated: tx.now(),
         })?;
-        Ok(CreateSchemaResponse { schema_arn: Some(arn) })
+        Ok(CreateSchemaResponse {
+            schema_arn: Some(arn),
+        })
     })
 }
 
@@ -52,7 +54,9 @@ pub(crate) fn describe_schema(
             last_updated_date_time: Some(schema.updated),
             domain: schema.domain,
         };
-        Ok(DescribeSchemaResponse { schema: Some(shape) })
+        Ok(DescribeSchemaResponse {
+            schema: Some(shape),
+        })
     })
 }
 
@@ -61,7 +65,12 @@ pub(crate) fn list_schemas(
     ctx: &Context,
     request: ListSchemasRequest,
 ) -> Result<ListSchemasResponse, Exception> {
-    let page = Page::of("ListSchemas", "", request.next_token.as_deref(), request.max_results)?;
+    let page = Page::of(
+        "ListSchemas",
+        "",
+        request.next_token.as_deref(),
+        request.max_results,
+    )?;
     ctx.catalog.read(|tx| {
         let (schemas, next_token) = page.read::<Schema>(tx, None)?;
         let schemas = schemas.into_iter().map(|schema| DatasetSchemaSummary {
@@ -71,7 +80,10 @@ pub(crate) fn list_schemas(
             last_updated_date_time: Some(schema.updated),
             domain: schema.domain,
         });
-        Ok(ListSchemasResponse { schemas: Some(schemas.collect()), next_token })
+        Ok(ListSchemasResponse {
+            schemas: Some(schemas.collect()),
+            next_token,
+        })
     })
 }
 

@@ -11,9 +11,9 @@ use kindred_catalog::Tx;
 use kindred_catalog::records::{DatasetGroup, Solution, SolutionVersion, status};
 use kindred_types::shapes::{
     self, CreateSolutionRequest, CreateSolutionResponse, DeleteSolutionRequest,
-    DescribeSolutionRequest, DescribeSolutionResponse, ListSolutionsRequest,
-    ListSolutionsResponse, SolutionConfig, SolutionSummary, SolutionUpdateConfig,
-    SolutionUpdateSummary, UpdateSolutionRequest, UpdateSolutionResponse,
+    DescribeSolutionRequest, DescribeSolutionResponse, ListSolutionsRequest, ListSolutionsResponse,
+    SolutionConfig, SolutionSummary, SolutionUpdateConfig, SolutionUpdateSummary,
+    UpdateSolutionRequest, UpdateSolutionResponse,
 };
 
 /// Creates a solution; it is ACTIVE at once. Nothing is trained until a version is created.
@@ -58,7 +58,9 @@ pub(crate) fn create_solution(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        Ok(CreateSolutionResponse { solution_arn: Some(arn) })
+        Ok(CreateSolutionResponse {
+            solution_arn: Some(arn),
+        })
     })
 }
 
@@ -114,7 +116,9 @@ pub(crate) fn update_solution(
         solution.latest_update = Some(serde_json::to_value(summary).map_err(Exception::internal)?);
         solution.updated = tx.now();
         tx.update(&solution)?;
-        Ok(UpdateSolutionResponse { solution_arn: Some(solution.arn) })
+        Ok(UpdateSolutionResponse {
+            solution_arn: Some(solution.arn),
+        })
     })
 }
 
@@ -125,9 +129,13 @@ pub(crate) fn describe_solution(
 ) -> Result<DescribeSolutionResponse, Exception> {
     ctx.catalog.read(|tx| {
         let solution: Solution = lookup::need(tx, &request.solution_arn)?;
-        let newest = tx.list::<SolutionVersion>(Some(&solution.arn), None, 1)?.pop();
+        let newest = tx
+            .list::<SolutionVersion>(Some(&solution.arn), None, 1)?
+            .pop();
         let config = config_of(&solution)?;
-        let update = solution.latest_update.map(serde_json::from_value::<SolutionUpdateSummary>);
+        let update = solution
+            .latest_update
+            .map(serde_json::from_value::<SolutionUpdateSummary>);
         let shape = shapes::Solution {
             name: Some(solution.name),
             solution_arn: Some(solution.arn),
@@ -146,7 +154,9 @@ pub(crate) fn describe_solution(
             latest_solution_version: newest.map(solution_version::summary),
             latest_solution_update: update.transpose().map_err(Exception::internal)?,
         };
-        Ok(DescribeSolutionResponse { solution: Some(shape) })
+        Ok(DescribeSolutionResponse {
+            solution: Some(shape),
+        })
     })
 }
 
@@ -157,7 +167,12 @@ pub(crate) fn list_solutions(
 ) -> Result<ListSolutionsResponse, Exception> {
     let group = request.dataset_group_arn.as_deref();
     let token = request.next_token.as_deref();
-    let page = Page::of("ListSolutions", group.unwrap_or_default(), token, request.max_results)?;
+    let page = Page::of(
+        "ListSolutions",
+        group.unwrap_or_default(),
+        token,
+        request.max_results,
+    )?;
     ctx.catalog.read(|tx| {
         lookup::need_as_filter::<DatasetGroup>(tx, "datasetGroupArn", group)?;
         let (solutions, next_token) = page.read::<Solution>(tx, group)?;
@@ -169,7 +184,10 @@ pub(crate) fn list_solutions(
             last_updated_date_time: Some(solution.updated),
             recipe_arn: Some(solution.recipe_arn),
         });
-        Ok(ListSolutionsResponse { solutions: Some(solutions.collect()), next_token })
+        Ok(ListSolutionsResponse {
+            solutions: Some(solutions.collect()),
+            next_token,
+        })
     })
 }
 
@@ -204,7 +222,9 @@ fn stored(config: &SolutionConfig) -> Result<Option<serde_json::Value>, Exceptio
     if *config == SolutionConfig::default() {
         return Ok(None);
     }
-    serde_json::to_value(config).map(Some).map_err(Exception::internal)
+    serde_json::to_value(config)
+        .map(Some)
+        .map_err(Exception::internal)
 }
 
 fn need_unused(tx: &Tx<'_>, version: &SolutionVersion) -> Result<(), Exception> {
@@ -241,7 +261,10 @@ fn need_plain_training(ctx: &Context, request: &CreateSolutionRequest) -> Result
         ));
     }
     need_no_incremental_update(request.perform_incremental_update)?;
-    if request.perform_auto_training.unwrap_or(ctx.settings.auto_training_default) {
+    if request
+        .perform_auto_training
+        .unwrap_or(ctx.settings.auto_training_default)
+    {
         solution_config::refuse_auto_training("performAutoTraining")?;
     }
     Ok(())

@@ -24,12 +24,20 @@ pub(crate) fn check(event_type: Option<&str>, config: &SolutionConfig) -> Result
         parse_threshold(threshold)?;
     }
     check_hyper_parameters(config.algorithm_hyper_parameters.as_ref())?;
-    if config.feature_transformation_parameters.as_ref().is_some_and(|map| !map.is_empty()) {
+    if config
+        .feature_transformation_parameters
+        .as_ref()
+        .is_some_and(|map| !map.is_empty())
+    {
         return refuse(
             "solutionConfig.featureTransformationParameters: user segmentation recipes have none. Leave it out.",
         );
     }
-    if config.hpo_config.as_ref().is_some_and(|hpo| *hpo != HPOConfig::default()) {
+    if config
+        .hpo_config
+        .as_ref()
+        .is_some_and(|hpo| *hpo != HPOConfig::default())
+    {
         return refuse(
             "solutionConfig.hpoConfig: user segmentation recipes do not support hyperparameter optimization. Leave it out.",
         );
@@ -50,7 +58,10 @@ pub(crate) fn check(event_type: Option<&str>, config: &SolutionConfig) -> Result
     if let Some(events) = &config.events_config {
         check_events(event_type, config.event_value_threshold.as_deref(), events)?;
     }
-    config.training_data_config.as_ref().map_or(Ok(()), check_column_choice)
+    config
+        .training_data_config
+        .as_ref()
+        .map_or(Ok(()), check_column_choice)
 }
 
 /// The answer to every request for automatic training.
@@ -85,8 +96,13 @@ pub(crate) fn check_events(
                 "eventsConfig names event type {name} more than once; event types are compared ignoring case."
             ));
         }
-        if rule.event_value_threshold.is_some_and(|threshold| !threshold.is_finite()) {
-            return refuse(format!("eventsConfig: the threshold of {name} must be a number."));
+        if rule
+            .event_value_threshold
+            .is_some_and(|threshold| !threshold.is_finite())
+        {
+            return refuse(format!(
+                "eventsConfig: the threshold of {name} must be a number."
+            ));
         }
         if rule.weight.is_some_and(|weight| weight != 1.0) {
             return refuse(format!(
@@ -106,11 +122,15 @@ pub(crate) fn check_columns(
 ) -> Result<(), Exception> {
     let interactions = schema_of(DatasetType::Interactions)?;
     let events = config.events_config.as_ref();
-    let rules = events.and_then(|events| events.event_parameters_list.as_deref()).unwrap_or_default();
+    let rules = events
+        .and_then(|events| events.event_parameters_list.as_deref())
+        .unwrap_or_default();
     if let Some(schema) = &interactions {
         let by_type = event_type.is_some() || !rules.is_empty();
         let by_value = config.event_value_threshold.is_some()
-            || rules.iter().any(|rule| rule.event_value_threshold.is_some());
+            || rules
+                .iter()
+                .any(|rule| rule.event_value_threshold.is_some());
         for (asked, column) in [(by_type, "EVENT_TYPE"), (by_value, "EVENT_VALUE")] {
             if asked && schema.field(column).is_none() {
                 return refuse(format!(
@@ -119,11 +139,15 @@ pub(crate) fn check_columns(
             }
         }
     }
-    let Some(choice) = &config.training_data_config else { return Ok(()) };
+    let Some(choice) = &config.training_data_config else {
+        return Ok(());
+    };
     for (member, columns) in choices(choice) {
         for (dataset, names) in columns {
             let kind = super::dataset::type_of(dataset)?;
-            let Some(schema) = schema_of(kind)? else { continue };
+            let Some(schema) = schema_of(kind)? else {
+                continue;
+            };
             if let Some(unknown) = names.iter().find(|name| schema.field(name).is_none()) {
                 return refuse(format!(
                     "trainingDataConfig.{member}: the schema of the group's {} dataset has no field {unknown}.",
@@ -138,8 +162,13 @@ pub(crate) fn check_columns(
 /// The datasets whose columns the settings name.
 pub(crate) fn datasets_named(config: &SolutionConfig) -> Result<Vec<DatasetType>, Exception> {
     let choice = config.training_data_config.as_ref();
-    let named = choice.into_iter().flat_map(choices).flat_map(|(_, columns)| columns.keys());
-    named.map(|dataset| super::dataset::type_of(dataset)).collect()
+    let named = choice
+        .into_iter()
+        .flat_map(choices)
+        .flat_map(|(_, columns)| columns.keys());
+    named
+        .map(|dataset| super::dataset::type_of(dataset))
+        .collect()
 }
 
 fn check_column_choice(choice: &TrainingDataConfig) -> Result<(), Exception> {
@@ -158,7 +187,9 @@ fn check_column_choice(choice: &TrainingDataConfig) -> Result<(), Exception> {
                     kind.title()
                 ));
             }
-            let needed = names.iter().find(|name| NEVER_EXCLUDED.contains(&name.as_str()));
+            let needed = names
+                .iter()
+                .find(|name| NEVER_EXCLUDED.contains(&name.as_str()));
             if let (Some(needed), "excludedDatasetColumns") = (needed, member) {
                 return refuse(format!(
                     "trainingDataConfig.excludedDatasetColumns: {needed} is needed for training and cannot be excluded."
@@ -200,7 +231,9 @@ fn check_hyper_parameters(map: Option<&BTreeMap<String, String>>) -> Result<(), 
 
 /// A decimal number, as text; names such as `inf` are no numbers here.
 fn parse_threshold(text: &str) -> Result<f64, Exception> {
-    let decimal = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    let decimal = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     match text.parse::<f64>() {
         Ok(threshold) if decimal && threshold.is_finite() => Ok(threshold),
         _ => Err(Exception::invalid_input(format!(

@@ -37,7 +37,7 @@ pub(crate) fn create_solution_version(
             "trainingMode {mode} is not supported by user segmentation recipes. Use FULL."
         )));
     }
-    let response = ctx.catalog.write(|tx| {
+    let response = ctx.catalog.write(|tx| -> Result<_, Exception> {
         let solution: Solution = lookup::need(tx, &request.solution_arn)?;
         lookup::need_active(&solution.arn, &solution.status)?;
         let group: DatasetGroup = lookup::need(tx, &solution.group_arn)?;
@@ -70,8 +70,14 @@ pub(crate) fn create_solution_version(
             updated: tx.now(),
         })?;
         tx.set_tags(&arn, &tags)?;
-        tx.enqueue(&NewWork { arn: &arn, kind: WorkKind::Train, queue: &arn })?;
-        Ok(CreateSolutionVersionResponse { solution_version_arn: Some(arn) })
+        tx.enqueue(&NewWork {
+            arn: &arn,
+            kind: WorkKind::Train,
+            queue: &arn,
+        })?;
+        Ok(CreateSolutionVersionResponse {
+            solution_version_arn: Some(arn),
+        })
     })?;
     (ctx.wake)();
     Ok(response)
@@ -106,7 +112,9 @@ pub(crate) fn describe_solution_version(
             last_updated_date_time: Some(version.updated),
             training_type: Some(version.training_type),
         };
-        Ok(DescribeSolutionVersionResponse { solution_version: Some(shape) })
+        Ok(DescribeSolutionVersionResponse {
+            solution_version: Some(shape),
+        })
     })
 }
 
@@ -128,7 +136,10 @@ pub(crate) fn list_solution_versions(
         }
         let (versions, next_token) = page.read::<SolutionVersion>(tx, solution)?;
         let versions = versions.into_iter().map(summary).collect();
-        Ok(ListSolutionVersionsResponse { solution_versions: Some(versions), next_token })
+        Ok(ListSolutionVersionsResponse {
+            solution_versions: Some(versions),
+            next_token,
+        })
     })
 }
 
@@ -196,7 +207,10 @@ pub(crate) fn summary(version: SolutionVersion) -> SolutionVersionSummary {
 
 /// Only an ACTIVE version has a model and metrics.
 pub(crate) fn need_trained(version: &SolutionVersion) -> Result<(), Exception> {
-    if matches!(version.status.as_str(), status::CREATE_FAILED | status::CREATE_STOPPED) {
+    if matches!(
+        version.status.as_str(),
+        status::CREATE_FAILED | status::CREATE_STOPPED
+    ) {
         return Err(Exception::invalid_input(format!(
             "Solution version {} has status {} and cannot be used. Create a new version.",
             version.arn, version.status
@@ -263,5 +277,8 @@ fn arn_and_name(
             return Ok((arn, format!("{}/{id}", solution.name)));
         }
     }
-    Err(Exception::internal(format!("no free version id for {}", solution.arn)))
+    Err(Exception::internal(format!(
+        "no free version id for {}",
+        solution.arn
+    )))
 }

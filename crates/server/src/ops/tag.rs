@@ -61,15 +61,17 @@ pub(crate) fn list_tags_for_resource(
     ctx.catalog.read(|tx| {
         need_taggable(ctx, tx, &request.resource_arn)?;
         let tags = tx.tags(&request.resource_arn)?;
-        let tags = tags.into_iter().map(|(tag_key, tag_value)| Tag { tag_key, tag_value });
-        Ok(ListTagsForResourceResponse { tags: Some(tags.collect()) })
+        let tags = tags
+            .into_iter()
+            .map(|(tag_key, tag_value)| Tag { tag_key, tag_value });
+        Ok(ListTagsForResourceResponse {
+            tags: Some(tags.collect()),
+        })
     })
 }
 
 /// The tags of a create request, checked.
-pub(crate) fn of_new_resource(
-    tags: Option<&[Tag]>,
-) -> Result<BTreeMap<String, String>, Exception> {
+pub(crate) fn of_new_resource(tags: Option<&[Tag]>) -> Result<BTreeMap<String, String>, Exception> {
     let tags = unique(tags.unwrap_or_default())?;
     need_few(tags.len())?;
     Ok(tags)
@@ -98,7 +100,8 @@ fn unique(tags: &[Tag]) -> Result<BTreeMap<String, String>, Exception> {
 }
 
 fn begins_with(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn need_few(tags: usize) -> Result<(), Exception> {
@@ -112,7 +115,9 @@ fn need_few(tags: usize) -> Result<(), Exception> {
 
 fn need_taggable(ctx: &Context, tx: &Tx<'_>, arn: &str) -> Result<(), Exception> {
     if tx.get::<Schema>(arn)?.is_some() || super::recipe::is_service_resource(ctx, arn) {
-        return Err(Exception::invalid_input(format!("Resource {arn} cannot be tagged.")));
+        return Err(Exception::invalid_input(format!(
+            "Resource {arn} cannot be tagged."
+        )));
     }
     if !tx.exists(arn)? {
         return Err(Exception::not_found_arn(arn));

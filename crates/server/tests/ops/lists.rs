@@ -12,14 +12,23 @@ fn crowd() -> Server {
     server.ok("CreateDatasetGroup", json!({"name": "g"}));
     server.ok("CreateDataset", dataset("interactions", "INTERACTIONS"));
     server.ok("CreateSolution", solution("s"));
-    server.ok("CreateSolutionVersion", with(version("s"), json!({"name": "v1"})));
+    server.ok(
+        "CreateSolutionVersion",
+        with(version("s"), json!({"name": "v1"})),
+    );
     server.status_of_version(&format!("{ARN}solution/s/v1"), status::ACTIVE);
     for n in 1..5 {
         server.later(1);
         let group = format!("{ARN}dataset-group/g{n}");
         server.ok("CreateSchema", schema(&format!("s{n}")));
         server.ok("CreateDatasetGroup", json!({"name": format!("g{n}")}));
-        server.ok("CreateDataset", with(dataset("interactions", "INTERACTIONS"), json!({"datasetGroupArn": group})));
+        server.ok(
+            "CreateDataset",
+            with(
+                dataset("interactions", "INTERACTIONS"),
+                json!({"datasetGroupArn": group}),
+            ),
+        );
         server.ok("CreateSolution", solution(&format!("s{n}")));
         server.ok("CreateSolutionVersion", version("s"));
     }
@@ -31,17 +40,36 @@ fn crowd() -> Server {
     server
 }
 
-/// Operation, list member, filter argument where every entry passes.
-fn lists() -> Vec<(&'static str, &'static str, Option<(&'static str, String)>)> {
+/// A list's filter argument: its name, and a value that every entry passes.
+type Filter = Option<(&'static str, String)>;
+
+/// Operation, list member, filter argument.
+fn lists() -> Vec<(&'static str, &'static str, Filter)> {
     let group = format!("{ARN}dataset-group/g");
     vec![
         ("ListSchemas", "schemas", None),
         ("ListDatasetGroups", "datasetGroups", None),
         ("ListDatasets", "datasets", None),
-        ("ListDatasetImportJobs", "datasetImportJobs", Some(("datasetArn", format!("{ARN}dataset/g/INTERACTIONS")))),
-        ("ListSolutions", "solutions", Some(("datasetGroupArn", group))),
-        ("ListSolutionVersions", "solutionVersions", Some(("solutionArn", format!("{ARN}solution/s")))),
-        ("ListBatchSegmentJobs", "batchSegmentJobs", Some(("solutionVersionArn", format!("{ARN}solution/s/v1")))),
+        (
+            "ListDatasetImportJobs",
+            "datasetImportJobs",
+            Some(("datasetArn", format!("{ARN}dataset/g/INTERACTIONS"))),
+        ),
+        (
+            "ListSolutions",
+            "solutions",
+            Some(("datasetGroupArn", group)),
+        ),
+        (
+            "ListSolutionVersions",
+            "solutionVersions",
+            Some(("solutionArn", format!("{ARN}solution/s"))),
+        ),
+        (
+            "ListBatchSegmentJobs",
+            "batchSegmentJobs",
+            Some(("solutionVersionArn", format!("{ARN}solution/s/v1"))),
+        ),
     ]
 }
 
@@ -50,8 +78,16 @@ fn pages(server: &Server, operation: &str, member: &str, arguments: Value) -> Ve
     let mut input = arguments;
     loop {
         let output = server.ok(operation, input.clone());
-        let others: Vec<&String> = output.as_object().unwrap().keys().filter(|key| *key != member).collect();
-        assert!(others.is_empty() || others == ["nextToken"], "{operation}: {others:?}");
+        let others: Vec<&String> = output
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| *key != member)
+            .collect();
+        assert!(
+            others.is_empty() || others == ["nextToken"],
+            "{operation}: {others:?}"
+        );
         pages.push(output[member].as_array().unwrap().clone());
         match output.get("nextToken") {
             None => return pages,
@@ -77,7 +113,10 @@ fn five_by_two_are_two_two_one_newest_first() {
             let sizes: Vec<usize> = pages.iter().map(Vec::len).collect();
             assert_eq!(sizes, [2, 2, 1], "{operation} {filter:?}");
             let all = pages.concat();
-            assert!(all.is_sorted_by(|a, b| created(a) > created(b)), "{operation}: {all:?}");
+            assert!(
+                all.is_sorted_by(|a, b| created(a) > created(b)),
+                "{operation}: {all:?}"
+            );
         }
     }
 }
@@ -99,8 +138,17 @@ fn equal_times_are_ordered_by_arn() {
     for name in ["b", "d", "a", "e", "c"] {
         server.ok("CreateDatasetGroup", json!({"name": name}));
     }
-    let pages = pages(&server, "ListDatasetGroups", "datasetGroups", json!({"maxResults": 2}));
-    let names: Vec<&str> = pages.iter().flatten().map(|group| group["name"].as_str().unwrap()).collect();
+    let pages = pages(
+        &server,
+        "ListDatasetGroups",
+        "datasetGroups",
+        json!({"maxResults": 2}),
+    );
+    let names: Vec<&str> = pages
+        .iter()
+        .flatten()
+        .map(|group| group["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["a", "b", "c", "d", "e"]);
 }
 
@@ -114,12 +162,23 @@ fn pages_stay_right_while_resources_come_and_go() {
     let first = server.ok("ListDatasetGroups", json!({"maxResults": 2}));
     // The entry the token stands on goes, one behind it too, and a new one comes.
     for name in ["d", "b"] {
-        server.ok("DeleteDatasetGroup", json!({"datasetGroupArn": format!("{ARN}dataset-group/{name}")}));
+        server.ok(
+            "DeleteDatasetGroup",
+            json!({"datasetGroupArn": format!("{ARN}dataset-group/{name}")}),
+        );
     }
     server.later(1);
     server.ok("CreateDatasetGroup", json!({"name": "new"}));
-    let rest = server.ok("ListDatasetGroups", json!({"nextToken": first["nextToken"]}));
-    let names: Vec<&str> = rest["datasetGroups"].as_array().unwrap().iter().map(|g| g["name"].as_str().unwrap()).collect();
+    let rest = server.ok(
+        "ListDatasetGroups",
+        json!({"nextToken": first["nextToken"]}),
+    );
+    let names: Vec<&str> = rest["datasetGroups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| g["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["c", "a"]);
 }
 
@@ -135,7 +194,11 @@ fn a_token_is_good_for_its_own_list_only() {
             }
             let first = server.ok(operation, with(arguments.clone(), json!({"maxResults": 1})));
             tokens.push((operation, arguments, first["nextToken"].clone()));
-            if filter.is_none() && lists().iter().any(|(other, _, f)| *other == operation && f.is_none()) {
+            if filter.is_none()
+                && lists()
+                    .iter()
+                    .any(|(other, _, f)| *other == operation && f.is_none())
+            {
                 break;
             }
         }
@@ -146,7 +209,10 @@ fn a_token_is_good_for_its_own_list_only() {
             let input = with(arguments.clone(), json!({"nextToken": token}));
             let own = operation == other && arguments == other_arguments;
             match server.call(operation, input) {
-                Ok(_) => assert!(own, "{operation} took the token of {other} {other_arguments}"),
+                Ok(_) => assert!(
+                    own,
+                    "{operation} took the token of {other} {other_arguments}"
+                ),
                 Err((name, message)) => {
                     assert!(!own, "{operation} refused its own token: {message}");
                     assert_eq!(name, "InvalidNextTokenException");
@@ -166,29 +232,53 @@ fn lists_show_only_what_is_under_the_parent() {
     server.ok("CreateDatasetGroup", json!({"name": "empty"}));
     server.ok("CreateSolution", solution("alone"));
     let empty = json!({"datasetGroupArn": format!("{ARN}dataset-group/empty")});
-    assert_eq!(server.ok("ListDatasets", empty.clone()), json!({"datasets": []}));
+    assert_eq!(
+        server.ok("ListDatasets", empty.clone()),
+        json!({"datasets": []})
+    );
     assert_eq!(server.ok("ListSolutions", empty), json!({"solutions": []}));
     let alone = json!({"solutionArn": format!("{ARN}solution/alone")});
-    assert_eq!(server.ok("ListSolutionVersions", alone), json!({"solutionVersions": []}));
-    let one = server.ok("ListDatasets", json!({"datasetGroupArn": format!("{ARN}dataset-group/g3")}));
+    assert_eq!(
+        server.ok("ListSolutionVersions", alone),
+        json!({"solutionVersions": []})
+    );
+    let one = server.ok(
+        "ListDatasets",
+        json!({"datasetGroupArn": format!("{ARN}dataset-group/g3")}),
+    );
     let arn = format!("{ARN}dataset/g3/INTERACTIONS");
     let at = created(&one["datasets"][0]);
     let summary = json!({"name": "interactions", "datasetArn": arn, "datasetType": "INTERACTIONS",
         "status": "ACTIVE", "creationDateTime": at, "lastUpdatedDateTime": at});
     assert_eq!(one, json!({"datasets": [summary]}));
     server.edit::<Dataset>(&arn, |dataset| dataset.status = "DELETE PENDING".into());
-    let one = server.ok("ListDatasets", json!({"datasetGroupArn": format!("{ARN}dataset-group/g3")}));
+    let one = server.ok(
+        "ListDatasets",
+        json!({"datasetGroupArn": format!("{ARN}dataset-group/g3")}),
+    );
     assert_eq!(one["datasets"][0]["status"], json!("DELETE PENDING"));
 }
 
 #[test]
 fn recipes_are_listed_by_name() {
     let server = Server::new();
-    let pages = pages(&server, "ListRecipes", "recipes", json!({"maxResults": 1, "recipeProvider": "SERVICE"}));
-    let names: Vec<&str> = pages.iter().flatten().map(|recipe| recipe["name"].as_str().unwrap()).collect();
+    let pages = pages(
+        &server,
+        "ListRecipes",
+        "recipes",
+        json!({"maxResults": 1, "recipeProvider": "SERVICE"}),
+    );
+    let names: Vec<&str> = pages
+        .iter()
+        .flatten()
+        .map(|recipe| recipe["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["aws-item-affinity", "aws-item-attribute-affinity"]);
     for domain in ["ECOMMERCE", "VIDEO_ON_DEMAND"] {
-        assert_eq!(server.ok("ListRecipes", json!({"domain": domain})), json!({"recipes": []}));
+        assert_eq!(
+            server.ok("ListRecipes", json!({"domain": domain})),
+            json!({"recipes": []})
+        );
     }
     let first = server.ok("ListRecipes", json!({"maxResults": 1}));
     let other = json!({"recipeProvider": "SERVICE", "nextToken": first["nextToken"]});

@@ -9,8 +9,14 @@ const ATTRIBUTES: &str = "arn:aws:personalize:::recipe/aws-item-attribute-affini
 /// A group whose Interactions schema has EVENT_TYPE and EVENT_VALUE, with an Items dataset.
 fn shop() -> Server {
     let server = Server::new();
-    server.ok("CreateSchema", json!({"name": "events", "schema": events_schema()}));
-    server.ok("CreateSchema", json!({"name": "items", "schema": items_schema(&[])}));
+    server.ok(
+        "CreateSchema",
+        json!({"name": "events", "schema": events_schema()}),
+    );
+    server.ok(
+        "CreateSchema",
+        json!({"name": "items", "schema": items_schema(&[])}),
+    );
     server.ok("CreateDatasetGroup", json!({"name": "g"}));
     server.ok("CreateDataset", dataset("events", "INTERACTIONS"));
     server.ok("CreateDataset", dataset("items", "ITEMS"));
@@ -25,7 +31,10 @@ fn configured(config: Value) -> Value {
 fn a_plain_solution_is_described_in_full() {
     let server = shop();
     let arn = format!("{ARN}solution/s");
-    assert_eq!(server.ok("CreateSolution", solution("s")), json!({"solutionArn": arn}));
+    assert_eq!(
+        server.ok("CreateSolution", solution("s")),
+        json!({"solutionArn": arn})
+    );
     let described = server.ok("DescribeSolution", json!({"solutionArn": arn}));
     let at = 1_700_000_000.123;
     let mut expected = json!({"solution": {"name": "s", "solutionArn": arn, "performHPO": false,
@@ -33,9 +42,15 @@ fn a_plain_solution_is_described_in_full() {
         "datasetGroupArn": format!("{ARN}dataset-group/g"), "status": "ACTIVE",
         "creationDateTime": at, "lastUpdatedDateTime": at}});
     assert_eq!(described, expected);
-    server.ok("CreateSolutionVersion", with(version("s"), json!({"name": "one"})));
+    server.ok(
+        "CreateSolutionVersion",
+        with(version("s"), json!({"name": "one"})),
+    );
     server.later(1);
-    server.ok("CreateSolutionVersion", with(version("s"), json!({"name": "two"})));
+    server.ok(
+        "CreateSolutionVersion",
+        with(version("s"), json!({"name": "two"})),
+    );
     server.edit::<SolutionVersion>(&format!("{ARN}solution/s/two"), |version| {
         version.status = status::CREATE_FAILED.into();
         version.failure_reason = Some("too little data".into());
@@ -43,7 +58,10 @@ fn a_plain_solution_is_described_in_full() {
     expected["solution"]["latestSolutionVersion"] = json!({"solutionVersionArn": format!("{ARN}solution/s/two"),
         "status": "CREATE FAILED", "failureReason": "too little data", "trainingMode": "FULL",
         "trainingType": "MANUAL", "creationDateTime": 1_700_000_000.124, "lastUpdatedDateTime": 1_700_000_000.124});
-    assert_eq!(server.ok("DescribeSolution", json!({"solutionArn": arn})), expected);
+    assert_eq!(
+        server.ok("DescribeSolution", json!({"solutionArn": arn})),
+        expected
+    );
 }
 
 #[test]
@@ -75,21 +93,42 @@ fn honoured_settings_are_kept_and_handed_to_the_version() {
 #[test]
 fn columns_are_checked_when_the_datasets_are_there() {
     let server = Server::new();
-    server.ok("CreateSchema", json!({"name": "interactions", "schema": interactions_schema()}));
+    server.ok(
+        "CreateSchema",
+        json!({"name": "interactions", "schema": interactions_schema()}),
+    );
     server.ok("CreateDatasetGroup", json!({"name": "g"}));
     // Nothing to check against yet.
-    server.ok("CreateSolution", with(solution("early"), json!({"eventType": "view"})));
+    server.ok(
+        "CreateSolution",
+        with(solution("early"), json!({"eventType": "view"})),
+    );
     let named = json!({"solutionConfig": {"trainingDataConfig": {"excludedDatasetColumns": {"ITEMS": ["X"]}}}});
     server.ok("CreateSolution", with(solution("columns"), named));
     server.ok("CreateDataset", dataset("interactions", "INTERACTIONS"));
     let message = "The solution chooses events by EVENT_TYPE, but the schema of the group's Interactions dataset has no EVENT_TYPE field.";
-    assert_eq!(server.refused("InvalidInput", "CreateSolutionVersion", version("early")), message);
+    assert_eq!(
+        server.refused("InvalidInput", "CreateSolutionVersion", version("early")),
+        message
+    );
     let late = with(solution("late"), json!({"eventType": "view"}));
-    assert_eq!(server.refused("InvalidInput", "CreateSolution", late), message);
+    assert_eq!(
+        server.refused("InvalidInput", "CreateSolution", late),
+        message
+    );
     let threshold = configured(json!({"eventValueThreshold": "1"}));
-    assert!(server.refused("InvalidInput", "CreateSolution", threshold).contains("EVENT_VALUE"));
+    assert!(
+        server
+            .refused("InvalidInput", "CreateSolution", threshold)
+            .contains("EVENT_VALUE")
+    );
     let message = server.refused("InvalidInput", "CreateSolutionVersion", version("columns"));
-    assert_eq!(message, format!("trainingDataConfig names columns of the Items dataset, which dataset group {ARN}dataset-group/g does not have."));
+    assert_eq!(
+        message,
+        format!(
+            "trainingDataConfig names columns of the Items dataset, which dataset group {ARN}dataset-group/g does not have."
+        )
+    );
 }
 
 #[test]
@@ -101,7 +140,10 @@ fn an_update_is_noted_and_changes_later_versions() {
     server.later(1_000);
     let events = json!({"eventParametersList": [{"eventType": "buy"}]});
     let update = json!({"solutionArn": arn, "performAutoTraining": false, "solutionUpdateConfig": {"eventsConfig": events}});
-    assert_eq!(server.ok("UpdateSolution", update), json!({"solutionArn": arn}));
+    assert_eq!(
+        server.ok("UpdateSolution", update),
+        json!({"solutionArn": arn})
+    );
     let solution = &server.ok("DescribeSolution", json!({"solutionArn": arn}))["solution"];
     let at = 1_700_000_001.123;
     assert_eq!(solution["solutionConfig"], json!({"eventsConfig": events}));
@@ -110,7 +152,10 @@ fn an_update_is_noted_and_changes_later_versions() {
         "performAutoTraining": false, "creationDateTime": at, "lastUpdatedDateTime": at});
     assert_eq!(solution["latestSolutionUpdate"], latest);
     let config = |arn: &Value| {
-        let described = server.ok("DescribeSolutionVersion", json!({"solutionVersionArn": arn}));
+        let described = server.ok(
+            "DescribeSolutionVersion",
+            json!({"solutionVersionArn": arn}),
+        );
         described["solutionVersion"].get("solutionConfig").cloned()
     };
     assert_eq!(config(&before), None);
@@ -121,17 +166,39 @@ fn an_update_is_noted_and_changes_later_versions() {
 #[test]
 fn updates_are_held_to_the_same_rules() {
     let server = shop();
-    server.ok("CreateSolution", with(solution("s"), json!({"eventType": "buy"})));
+    server.ok(
+        "CreateSolution",
+        with(solution("s"), json!({"eventType": "buy"})),
+    );
     let arn = format!("{ARN}solution/s");
     for (update, words) in [
         (json!({}), "The request changes nothing."),
-        (json!({"solutionUpdateConfig": {}}), "The request changes nothing."),
-        (json!({"performAutoTraining": true}), "performAutoTraining: automatic training is not supported by this server yet."),
-        (json!({"performIncrementalUpdate": true}), "performIncrementalUpdate is not supported"),
-        (json!({"solutionUpdateConfig": {"autoTrainingConfig": {"schedulingExpression": "rate(7 days)"}}}), "solutionUpdateConfig.autoTrainingConfig: automatic training"),
-        (json!({"solutionUpdateConfig": {"eventsConfig": {"eventParametersList": [{"eventType": "view"}]}}}), "eventsConfig cannot be combined"),
+        (
+            json!({"solutionUpdateConfig": {}}),
+            "The request changes nothing.",
+        ),
+        (
+            json!({"performAutoTraining": true}),
+            "performAutoTraining: automatic training is not supported by this server yet.",
+        ),
+        (
+            json!({"performIncrementalUpdate": true}),
+            "performIncrementalUpdate is not supported",
+        ),
+        (
+            json!({"solutionUpdateConfig": {"autoTrainingConfig": {"schedulingExpression": "rate(7 days)"}}}),
+            "solutionUpdateConfig.autoTrainingConfig: automatic training",
+        ),
+        (
+            json!({"solutionUpdateConfig": {"eventsConfig": {"eventParametersList": [{"eventType": "view"}]}}}),
+            "eventsConfig cannot be combined",
+        ),
     ] {
-        let message = server.refused("InvalidInput", "UpdateSolution", with(json!({"solutionArn": arn}), update));
+        let message = server.refused(
+            "InvalidInput",
+            "UpdateSolution",
+            with(json!({"solutionArn": arn}), update),
+        );
         assert!(message.starts_with(words), "{message}");
     }
     let untouched = &server.ok("DescribeSolution", json!({"solutionArn": arn}))["solution"];
@@ -143,14 +210,23 @@ fn automatic_training_by_default_is_refused_too() {
     let server = Server::with(|settings| settings.auto_training_default = true);
     server.ok("CreateDatasetGroup", json!({"name": "g"}));
     let message = server.refused("InvalidInput", "CreateSolution", solution("s"));
-    assert!(message.starts_with("performAutoTraining: automatic training"), "{message}");
-    server.ok("CreateSolution", with(solution("s"), json!({"performAutoTraining": false})));
+    assert!(
+        message.starts_with("performAutoTraining: automatic training"),
+        "{message}"
+    );
+    server.ok(
+        "CreateSolution",
+        with(solution("s"), json!({"performAutoTraining": false})),
+    );
 }
 
 #[test]
 fn both_recipes_are_described_and_one_can_be_trained() {
     let server = shop();
-    for (name, created) in [("item-affinity", 1_626_307_200), ("item-attribute-affinity", 1_629_849_600)] {
+    for (name, created) in [
+        ("item-affinity", 1_626_307_200),
+        ("item-attribute-affinity", 1_629_849_600),
+    ] {
         let arn = format!("arn:aws:personalize:::recipe/aws-{name}");
         let recipe = &server.ok("DescribeRecipe", json!({"recipeArn": arn}))["recipe"];
         assert_eq!(recipe["recipeType"], json!("USER_SEGMENTATION"));
@@ -159,13 +235,22 @@ fn both_recipes_are_described_and_one_can_be_trained() {
         assert!(recipe["lastUpdatedDateTime"].as_f64().unwrap() > 1_700_000_000.0);
         let input = json!({"algorithmArn": recipe["algorithmArn"]});
         let algorithm = &server.ok("DescribeAlgorithm", input)["algorithm"];
-        assert_eq!(algorithm["defaultHyperParameters"], json!({"hidden_dimension": "149"}));
+        assert_eq!(
+            algorithm["defaultHyperParameters"],
+            json!({"hidden_dimension": "149"})
+        );
         let range = json!([{"name": "hidden_dimension", "minValue": 32, "maxValue": 256, "isTunable": false}]);
-        assert_eq!(algorithm["defaultHyperParameterRanges"], json!({"integerHyperParameterRanges": range}));
+        assert_eq!(
+            algorithm["defaultHyperParameterRanges"],
+            json!({"integerHyperParameterRanges": range})
+        );
         assert_eq!(algorithm.get("algorithmImage"), None);
         let input = json!({"featureTransformationArn": recipe["featureTransformationArn"]});
         let features = &server.ok("DescribeFeatureTransformation", input)["featureTransformation"];
-        assert_eq!((&features["name"], &features["defaultParameters"]), (&json!(name), &json!({})));
+        assert_eq!(
+            (&features["name"], &features["defaultParameters"]),
+            (&json!(name), &json!({}))
+        );
     }
     let request = with(solution("s"), json!({"recipeArn": ATTRIBUTES}));
     assert_eq!(
@@ -185,7 +270,10 @@ fn what_is_known_by_name_only_says_so() {
         ("ListFilters", "Filters"),
         ("ListEventTrackers", "eventTrackers"),
     ] {
-        assert_eq!(server.ok(operation, json!({"maxResults": 5})), json!({member: []}));
+        assert_eq!(
+            server.ok(operation, json!({"maxResults": 5})),
+            json!({member: []})
+        );
         server.refused("InvalidNextToken", operation, json!({"nextToken": "x"}));
     }
     for (operation, member, kind) in [
@@ -193,9 +281,21 @@ fn what_is_known_by_name_only_says_so() {
         ("DeleteCampaign", "campaignArn", "campaign"),
         ("DescribeRecommender", "recommenderArn", "recommender"),
         ("DeleteRecommender", "recommenderArn", "recommender"),
-        ("DescribeBatchInferenceJob", "batchInferenceJobArn", "batch-inference-job"),
-        ("DescribeMetricAttribution", "metricAttributionArn", "metric-attribution"),
-        ("DeleteMetricAttribution", "metricAttributionArn", "metric-attribution"),
+        (
+            "DescribeBatchInferenceJob",
+            "batchInferenceJobArn",
+            "batch-inference-job",
+        ),
+        (
+            "DescribeMetricAttribution",
+            "metricAttributionArn",
+            "metric-attribution",
+        ),
+        (
+            "DeleteMetricAttribution",
+            "metricAttributionArn",
+            "metric-attribution",
+        ),
         ("DescribeFilter", "filterArn", "filter"),
     ] {
         let arn = format!("{ARN}{kind}/x");
@@ -204,13 +304,29 @@ fn what_is_known_by_name_only_says_so() {
         server.refused("InvalidInput", operation, json!({}));
     }
     for operation in [
-        "CreateCampaign", "UpdateCampaign", "CreateRecommender", "UpdateRecommender", "StartRecommender",
-        "StopRecommender", "CreateBatchInferenceJob", "CreateMetricAttribution", "UpdateMetricAttribution",
-        "ListMetricAttributionMetrics", "CreateFilter", "CreateEventTracker", "CreateDataDeletionJob",
+        "CreateCampaign",
+        "UpdateCampaign",
+        "CreateRecommender",
+        "UpdateRecommender",
+        "StartRecommender",
+        "StopRecommender",
+        "CreateBatchInferenceJob",
+        "CreateMetricAttribution",
+        "UpdateMetricAttribution",
+        "ListMetricAttributionMetrics",
+        "CreateFilter",
+        "CreateEventTracker",
+        "CreateDataDeletionJob",
         "CreateDatasetExportJob",
     ] {
         let message = server.refused("InvalidInput", operation, json!({}));
-        assert_eq!(message, format!("Operation {operation} is not supported by this server."));
+        assert_eq!(
+            message,
+            format!("Operation {operation} is not supported by this server.")
+        );
     }
-    assert_eq!(server.call("MakeCoffee", json!({})).unwrap_err().0, "UnknownOperationException");
+    assert_eq!(
+        server.call("MakeCoffee", json!({})).unwrap_err().0,
+        "UnknownOperationException"
+    );
 }

@@ -68,7 +68,9 @@ impl Server {
         let woken = Arc::new(AtomicU64::new(0));
         let count = woken.clone();
         let ctx = Context {
-            catalog: Arc::new(Catalog::open(&dir.path().join("kindred.db"), clock.clone()).unwrap()),
+            catalog: Arc::new(
+                Catalog::open(&dir.path().join("kindred.db"), clock.clone()).unwrap(),
+            ),
             clock: clock.clone(),
             random: Arc::new(CountingRandom::default()),
             settings: Arc::new(settings),
@@ -79,7 +81,12 @@ impl Server {
             access_key: "AKIDEXAMPLE".into(),
             request_id: "00000000-0000-4000-8000-000000000000".into(),
         };
-        Server { ctx, clock, woken, _dir: dir }
+        Server {
+            ctx,
+            clock,
+            woken,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn later(&self, ms: i64) {
@@ -108,7 +115,11 @@ impl Server {
         match self.call(operation, input.clone()) {
             Ok(output) => panic!("{operation} {input} was accepted: {output}"),
             Err((found, message)) => {
-                assert_eq!(found, format!("{name}Exception"), "{operation} {input}: {message}");
+                assert_eq!(
+                    found,
+                    format!("{name}Exception"),
+                    "{operation} {input}: {message}"
+                );
                 message
             }
         }
@@ -251,5 +262,7 @@ pub(crate) fn with(base: Value, more: Value) -> Value {
 
 /// `count` different tags.
 pub(crate) fn tags(count: usize) -> Value {
-    (0..count).map(|n| json!({"tagKey": format!("key{n}"), "tagValue": "v"})).collect()
+    (0..count)
+        .map(|n| json!({"tagKey": format!("key{n}"), "tagValue": "v"}))
+        .collect()
 }

@@ -28,14 +28,20 @@ fn every_taggable_kind_takes_shows_and_loses_tags() {
         let arn = format!("{ARN}{resource}");
         assert_eq!(listed(&server, &arn), json!([]));
         let two = json!([{"tagKey": "b", "tagValue": "1"}, {"tagKey": "a", "tagValue": ""}]);
-        assert_eq!(server.ok("TagResource", json!({"resourceArn": arn, "tags": two})), json!({}));
+        assert_eq!(
+            server.ok("TagResource", json!({"resourceArn": arn, "tags": two})),
+            json!({})
+        );
         let more = json!([{"tagKey": "b", "tagValue": "2"}]);
         server.ok("TagResource", json!({"resourceArn": arn, "tags": more}));
         let sorted = json!([{"tagKey": "a", "tagValue": ""}, {"tagKey": "b", "tagValue": "2"}]);
         assert_eq!(listed(&server, &arn), sorted);
         let gone = json!({"resourceArn": arn, "tagKeys": ["a", "not there"]});
         assert_eq!(server.ok("UntagResource", gone), json!({}));
-        assert_eq!(listed(&server, &arn), json!([{"tagKey": "b", "tagValue": "2"}]));
+        assert_eq!(
+            listed(&server, &arn),
+            json!([{"tagKey": "b", "tagValue": "2"}])
+        );
     }
 }
 
@@ -62,11 +68,21 @@ fn more_than_fifty_are_refused_and_nothing_changes() {
     assert_eq!(after.as_array().unwrap().len(), 50);
     assert_eq!(after[0], json!({"tagKey": "key0", "tagValue": "v"}));
     // A new value for a key that is there is no tag more.
-    server.ok("TagResource", json!({"resourceArn": arn, "tags": [{"tagKey": "key0", "tagValue": "new"}]}));
+    server.ok(
+        "TagResource",
+        json!({"resourceArn": arn, "tags": [{"tagKey": "key0", "tagValue": "new"}]}),
+    );
     let keys: Vec<String> = (0..51).map(|n| format!("key{n}")).collect();
-    server.refused("TooManyTagKeys", "UntagResource", json!({"resourceArn": arn, "tagKeys": keys}));
+    server.refused(
+        "TooManyTagKeys",
+        "UntagResource",
+        json!({"resourceArn": arn, "tagKeys": keys}),
+    );
     assert_eq!(listed(&server, &arn).as_array().unwrap().len(), 50);
-    server.ok("UntagResource", json!({"resourceArn": arn, "tagKeys": keys[..50]}));
+    server.ok(
+        "UntagResource",
+        json!({"resourceArn": arn, "tagKeys": keys[..50]}),
+    );
     assert_eq!(listed(&server, &arn), json!([]));
 }
 
@@ -78,11 +94,24 @@ fn reserved_and_repeated_keys_are_refused_without_showing_them() {
         (json!([{"tagKey": "aws:secret", "tagValue": ""}]), "aws:"),
         (json!([{"tagKey": "AWS:secret", "tagValue": ""}]), "aws:"),
         (json!([{"tagKey": "k", "tagValue": "aws:secret"}]), "aws:"),
-        (json!([{"tagKey": "kindred:exclude-interacted", "tagValue": "true"}]), "kindred:"),
-        (json!([{"tagKey": "secret", "tagValue": "1"}, {"tagKey": "secret", "tagValue": "1"}]), "more than once"),
+        (
+            json!([{"tagKey": "kindred:exclude-interacted", "tagValue": "true"}]),
+            "kindred:",
+        ),
+        (
+            json!([{"tagKey": "secret", "tagValue": "1"}, {"tagKey": "secret", "tagValue": "1"}]),
+            "more than once",
+        ),
     ] {
-        let message = server.refused("InvalidInput", "TagResource", json!({"resourceArn": arn, "tags": tags}));
-        assert!(message.contains(words) && !message.contains("secret"), "{message}");
+        let message = server.refused(
+            "InvalidInput",
+            "TagResource",
+            json!({"resourceArn": arn, "tags": tags}),
+        );
+        assert!(
+            message.contains(words) && !message.contains("secret"),
+            "{message}"
+        );
         let create = with(segment("again"), json!({"tags": tags}));
         server.refused("InvalidInput", "CreateBatchSegmentJob", create);
     }
@@ -101,7 +130,11 @@ fn schemas_and_recipes_cannot_be_tagged() {
             ("UntagResource", json!({"tagKeys": []})),
             ("ListTagsForResource", json!({})),
         ] {
-            let message = server.refused("InvalidInput", operation, with(json!({"resourceArn": arn}), more));
+            let message = server.refused(
+                "InvalidInput",
+                operation,
+                with(json!({"resourceArn": arn}), more),
+            );
             assert_eq!(message, format!("Resource {arn} cannot be tagged."));
         }
     }
