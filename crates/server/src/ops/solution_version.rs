@@ -229,18 +229,21 @@ fn need_data(
 ) -> Result<(), Exception> {
     let recipe = recipe::need_known(ctx, &solution.recipe_arn)?;
     let config = solution::config_of(solution)?.unwrap_or_default();
+    let missing = |what: &str| {
+        Exception::invalid_input(format!(
+            "Dataset group {} has no {what}, which {} needs. Create one and import data first.",
+            group.arn, recipe.name
+        ))
+    };
     let mut needed = vec![DatasetType::Interactions];
     if recipe.uses_item_attributes {
         needed.push(DatasetType::Items);
     }
     for kind in needed {
-        if dataset::schema_in_group(ctx, tx, group, kind)?.is_none() {
-            return Err(Exception::invalid_input(format!(
-                "Dataset group {} has no {} dataset, which {} needs. Create one and import data first.",
-                group.arn,
-                kind.title(),
-                recipe.name
-            )));
+        let schema = dataset::schema_in_group(ctx, tx, group, kind)?
+            .ok_or_else(|| missing(&format!("{} dataset", kind.title())))?;
+        if kind == DatasetType::Items && !schema.metadata().any(|field| !field.textual) {
+            return Err(missing("Items dataset with a column that is not textual"));
         }
         dataset::need_no_import(tx, &ctx.account.dataset(&group.name, kind.as_upper()))?;
     }

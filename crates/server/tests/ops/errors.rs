@@ -5,7 +5,7 @@
 
 use crate::error_cases::{Arrange, cases, nothing, segmenting};
 use crate::support::*;
-use kindred_catalog::records::{Dataset, Generation, SegmentJob, status};
+use kindred_catalog::records::{Dataset, Generation, SegmentJob, Solution, status};
 use kindred_server::config::Settings;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -209,6 +209,33 @@ fn training_needs_interactions() {
             "Dataset group {ARN}dataset-group/bare has no Interactions dataset, which aws-item-affinity needs. Create one and import data first."
         )
     );
+}
+
+#[test]
+fn training_by_attributes_needs_an_items_column_to_go_by() {
+    let server = Server::world();
+    server.edit::<Solution>(&format!("{ARN}solution/s"), |solution| {
+        solution.recipe_arn = RECIPE.replace("aws-item-affinity", "aws-item-attribute-affinity");
+    });
+    let message = |what: &str| {
+        format!(
+            "Dataset group {ARN}dataset-group/g has no {what}, which aws-item-attribute-affinity needs. Create one and import data first."
+        )
+    };
+    let refused = || server.refused("InvalidInput", "CreateSolutionVersion", version("s"));
+    assert_eq!(refused(), message("Items dataset"));
+    let text = items_schema(&[]).replace("categorical", "textual");
+    server.ok("CreateSchema", json!({"name": "text", "schema": text}));
+    server.ok("CreateDataset", dataset("text", "ITEMS"));
+    assert_eq!(
+        refused(),
+        message("Items dataset with a column that is not textual")
+    );
+    let wider = text.replace("]", r#",{"name":"PRICE","type":["null","float"]}]"#);
+    server.ok("CreateSchema", json!({"name": "wider", "schema": wider}));
+    let update = json!({"datasetArn": format!("{ARN}dataset/g/ITEMS"), "schemaArn": format!("{ARN}schema/wider")});
+    server.ok("UpdateDataset", update);
+    server.ok("CreateSolutionVersion", version("s"));
 }
 
 #[test]
