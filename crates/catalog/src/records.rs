@@ -282,6 +282,8 @@ pub struct SegmentJob {
     pub job_name: String,
     /// The version that ranks the users.
     pub solution_version_arn: String,
+    /// The group of that version; the record stays until the group is deleted.
+    pub group_arn: String,
     /// The filter as given.
     pub filter_arn: Option<String>,
     /// Users per line.

@@ -230,6 +230,13 @@ impl Tx<'_> {
             .optional()?)
     }
 
+    /// ARNs of all queued and running jobs, oldest first.
+    pub fn queued(&self) -> Result<Vec<String>> {
+        let mut statement = self.inner.prepare_cached("SELECT arn FROM work ORDER BY sequence")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Milliseconds until the next waiting job may run, if one waits for its time.
     pub fn next_due_ms(&self) -> Result<Option<u64>> {
         let now = to_i64(self.monotonic_ms);

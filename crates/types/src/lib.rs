@@ -5,4 +5,5 @@
 
 pub mod arn;
 pub mod parts;
+pub mod schema;
 pub mod time;
