@@ -57,9 +57,9 @@ def clean_environment():
 class Server:
     """One `kindred serve` process and its data directory."""
 
-    def __init__(self, home, env=None, args=()):
+    def __init__(self, home, env=None, args=(), data_dir=None):
         self.home = pathlib.Path(home)
-        self.data_dir = self.home / "data"
+        self.data_dir = pathlib.Path(data_dir) if data_dir else self.home / "data"
         self.log = self.home / "server.log"
         self.env = dict(env or {})
         self.args = list(args)

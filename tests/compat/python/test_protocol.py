@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import uuid
 
 import pytest
@@ -201,8 +202,6 @@ def test_small_clock_differences_and_other_regions_are_accepted(server, signing)
 
 def test_broken_http_does_not_hurt(server):
     """Each of these ends its own connection at most."""
-    import socket
-
     for raw in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
                 b"POST / HTTP/9.9\r\n\r\n", b"POST / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
                 b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
