@@ -3,5 +3,6 @@
 //! The engine has never heard of the catalog or of HTTP: it is given files, sources and sinks, and
 //! gives back files and numbers. Same input and seed, same bytes, whatever the thread count.
 
+pub mod data;
 pub mod interactions;
 pub mod progress;
