@@ -64,6 +64,11 @@ const TABLE: &[(&str, Answer)] = &[
     ("UpdateRecommender", Refused),
 ];
 
+/// Whether the table has the operation.
+pub(crate) fn is_known(operation: &str) -> bool {
+    TABLE.iter().any(|(name, _)| *name == operation)
+}
+
 /// Answers an operation of the table; `None` when the service has no such operation.
 pub(crate) fn answer(operation: &str, input: &Value) -> Option<Result<Value, Exception>> {
     let (_, answer) = TABLE.iter().find(|(name, _)| *name == operation)?;
