@@ -82,7 +82,7 @@ pub(crate) fn answer(operation: &str, input: &Value) -> Option<Result<Value, Exc
         NotFound(member) => Err(match input.get(*member) {
             Some(Value::String(arn)) => Exception::not_found_arn(arn),
             _ => Exception::invalid_input(format!(
-                "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must not be null"
+                "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
             )),
         }),
         Refused => Err(Exception::invalid_input(format!(

@@ -7,6 +7,7 @@ use crate::error_cases::{Arrange, cases, nothing, segmenting};
 use crate::support::*;
 use kindred_catalog::records::{Dataset, Generation, SegmentJob, Solution, status};
 use kindred_server::config::Settings;
+use kindred_types::shapes::{OperationShape, operations};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -252,4 +253,12 @@ fn unfinished_states_block_and_finished_ones_do_not() {
     server.edit::<SegmentJob>(&job, |job| job.status = status::CREATE_FAILED.into());
     server.status_of_version(&version, status::CREATE_STOPPED);
     server.ok("DeleteSolution", delete);
+}
+
+fn declared() -> BTreeSet<(String, String)> {
+    let of = |operation: &'static OperationShape| {
+        let errors = operation.errors.iter();
+        errors.map(|error| (operation.name.to_owned(), (*error).to_owned()))
+    };
+    operations().flat_map(of).collect()
 }

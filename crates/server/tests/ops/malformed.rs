@@ -42,7 +42,7 @@ fn table() -> Vec<(&'static str, Value, String)> {
     add(
         "CreateDatasetGroup",
         json!({}),
-        &one("Value at 'name' failed to satisfy constraint: Member must not be null"),
+        &one("Value null at 'name' failed to satisfy constraint: Member must not be null"),
     );
     add(
         "CreateDatasetGroup",
