@@ -123,6 +123,45 @@ const TABLES: [&[OperationShape]; 9] = [
     tag::OPERATIONS,
 ];
 
+/// The other operations of the service's model: known by name, not implemented here.
+pub const NOT_IMPLEMENTED: &[&str] = &[
+    "CreateBatchInferenceJob",
+    "CreateCampaign",
+    "CreateDataDeletionJob",
+    "CreateDatasetExportJob",
+    "CreateEventTracker",
+    "CreateFilter",
+    "CreateMetricAttribution",
+    "CreateRecommender",
+    "DeleteCampaign",
+    "DeleteEventTracker",
+    "DeleteFilter",
+    "DeleteMetricAttribution",
+    "DeleteRecommender",
+    "DescribeBatchInferenceJob",
+    "DescribeCampaign",
+    "DescribeDataDeletionJob",
+    "DescribeDatasetExportJob",
+    "DescribeEventTracker",
+    "DescribeFilter",
+    "DescribeMetricAttribution",
+    "DescribeRecommender",
+    "ListBatchInferenceJobs",
+    "ListCampaigns",
+    "ListDataDeletionJobs",
+    "ListDatasetExportJobs",
+    "ListEventTrackers",
+    "ListFilters",
+    "ListMetricAttributionMetrics",
+    "ListMetricAttributions",
+    "ListRecommenders",
+    "StartRecommender",
+    "StopRecommender",
+    "UpdateCampaign",
+    "UpdateMetricAttribution",
+    "UpdateRecommender",
+];
+
 /// Every declared operation.
 pub fn operations() -> impl Iterator<Item = &'static OperationShape> {
     TABLES.into_iter().flatten()
@@ -143,6 +182,8 @@ pub fn describe() -> Value {
             .map(|name| format!("{name}Exception"))
             .collect();
         errors.sort_unstable();
+        // The model declares an error twice for one operation; that says nothing.
+        errors.dedup();
         let facts = json!({
             "input": operation.input.describe(),
             "output": operation.output.map(Shape::describe),
