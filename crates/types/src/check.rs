@@ -88,18 +88,18 @@ impl Violations {
             return;
         }
         let value = match shown {
-            None => String::new(),
-            Some(_) if shape.sensitive => " '****'".to_owned(),
+            None => "null".to_owned(),
+            Some(_) if shape.sensitive => "'****'".to_owned(),
             Some(text) if text.chars().count() > SHOWN_CHARS_MAX => {
                 format!(
-                    " '{}...'",
+                    "'{}...'",
                     text.chars().take(SHOWN_CHARS_MAX).collect::<String>()
                 )
             }
-            Some(text) => format!(" '{text}'"),
+            Some(text) => format!("'{text}'"),
         };
         self.texts.push(format!(
-            "Value{value} at '{path}' failed to satisfy constraint: {constraint}"
+            "Value {value} at '{path}' failed to satisfy constraint: {constraint}"
         ));
     }
 
@@ -372,7 +372,7 @@ mod tests {
             "CreateSchema",
             r#"{"name": "-a"}"#,
             "2 validation errors detected: Value '-a' at 'name' failed to satisfy constraint: Member must \
-             satisfy regular expression pattern: ^[a-zA-Z0-9][a-zA-Z0-9\\-_]*; Value at 'schema' \
+             satisfy regular expression pattern: ^[a-zA-Z0-9][a-zA-Z0-9\\-_]*; Value null at 'schema' \
              failed to satisfy constraint: Member must not be null",
         );
         refused(

@@ -105,7 +105,7 @@ fn nested_violations_say_where_they_are() {
     );
     one::<CreateDatasetGroupRequest>(
         &json!({"name": "g", "tags": [{"tagKey": "k"}]}),
-        "Value at 'tags.1.member.tagValue' failed to satisfy constraint: Member must not be null",
+        "Value null at 'tags.1.member.tagValue' failed to satisfy constraint: Member must not be null",
     );
 }
 
@@ -116,7 +116,7 @@ fn violations_come_in_the_order_of_the_model() {
         "4 validation errors detected: \
          Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1; \
          Value '' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9][a-zA-Z0-9\\-_]*; \
-         Value at 'schema' failed to satisfy constraint: Member must not be null; \
+         Value null at 'schema' failed to satisfy constraint: Member must not be null; \
          Value 'x' at 'domain' failed to satisfy constraint: Member must satisfy enum value set: [ECOMMERCE, VIDEO_ON_DEMAND]"
     );
 }
