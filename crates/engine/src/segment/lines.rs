@@ -57,7 +57,7 @@ impl<R: Read> Lines<R> {
                 Err(error) => return Err(error),
             };
             if buffer.is_empty() {
-                return Ok(any.then_some(too_long));
+                return Ok(any.then(|| self.end_line(too_long)));
             }
             any = true;
             let end = memchr::memchr(b'\n', buffer);
@@ -69,10 +69,19 @@ impl<R: Read> Lines<R> {
             let used = part.len() + usize::from(end.is_some());
             self.reader.consume(used);
             if end.is_some() {
-                too_long |= self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r');
-                return Ok(Some(too_long));
+                return Ok(Some(self.end_line(too_long)));
             }
         }
+    }
+
+    /// Says whether the line is too long, and cuts it if so.
+    fn end_line(&mut self, overflown: bool) -> bool {
+        let too_long =
+            overflown || self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r');
+        if too_long {
+            self.line.truncate(LINE_BYTES_MAX);
+        }
+        too_long
     }
 }
 
@@ -104,7 +113,7 @@ mod tests {
         input.extend_from_slice(b"\nnext\n");
         let mut lines = Lines::new(&input[..]);
         let line = lines.next_line().unwrap().unwrap();
-        assert!(line.too_long && line.bytes.len() <= LINE_BYTES_MAX + 1);
+        assert_eq!((line.too_long, line.bytes.len()), (true, LINE_BYTES_MAX));
         let next = lines.next_line().unwrap().unwrap();
         assert_eq!((next.bytes, next.too_long), (&b"next"[..], false));
     }
@@ -117,7 +126,12 @@ mod tests {
             let mut lines = Lines::new(&input[..]);
             assert!(!lines.next_line().unwrap().unwrap().too_long, "{end:?}");
         }
-        let mut lines = Lines::new(&[b'x'; LINE_BYTES_MAX + 2][..]);
-        assert!(lines.next_line().unwrap().unwrap().too_long);
+        for end in ["\n", "\r\n", ""] {
+            let mut input = vec![b'x'; LINE_BYTES_MAX + 1];
+            input.extend_from_slice(end.as_bytes());
+            let mut lines = Lines::new(&input[..]);
+            let line = lines.next_line().unwrap().unwrap();
+            assert_eq!((line.too_long, line.bytes.len()), (true, LINE_BYTES_MAX), "{end:?}");
+        }
     }
 }

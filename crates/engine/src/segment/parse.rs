@@ -126,6 +126,9 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Query::Item(id.into()), "{line}");
         }
+        // Members that are not looked at may be as deep as a line is long: nothing recurses.
+        let deep = format!(r#"{{"a": {}1{}, "itemId": "1"}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        assert_eq!(parsed(&deep), Query::Item("1".into()));
     }
 
     #[test]
@@ -142,7 +145,6 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Query::NoItem, "{line}");
         }
-        let deep = format!(r#"{{"a": {}1{}, "itemId": "1"}}"#, "[".repeat(5000), "]".repeat(5000));
         for line in [
             "not json",
             "[1]",
@@ -153,7 +155,6 @@ mod tests {
             r#"{"itemId": "1",}"#,
             r#"{'itemId': '1'}"#,
             "{\"itemId\": \"a\tb\"}",
-            &deep,
         ] {
             assert_eq!(parsed(line), Query::NotObject, "{line}");
         }
