@@ -17,6 +17,7 @@ mod gate;
 mod listing;
 mod multipart;
 mod objects;
+mod sigv2;
 mod transfer;
 
 #[cfg(test)]
@@ -62,14 +63,16 @@ impl S3Plane {
         config.presigned_url_max_skew_time_secs = u32::MAX;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         if parts.mode == AuthMode::Static {
-            builder.set_auth(gate::Keys(parts.keys));
+            builder.set_auth(gate::Keys(Arc::clone(&parts.keys)));
         }
+        let gate = Gate {
+            mode: parts.mode,
+            keys: parts.keys,
+            clock: parts.clock,
+        };
         S3Plane {
             service: builder.build(),
-            gate: Gate {
-                mode: parts.mode,
-                clock: parts.clock,
-            },
+            gate,
             random: parts.random,
         }
     }
