@@ -20,9 +20,8 @@ pub(crate) fn measure(
     seed: u64,
 ) -> Metrics {
     let users = training.users();
-    let population = (0..users)
-        .filter(|&user| !training.events_of(user).is_empty())
-        .count();
+    let known = training.known_users();
+    let population = known.len();
     let k = (population / 100).max(1);
     let actual = actual_users(training, whole);
     let trained = trained_items(training);
@@ -41,7 +40,7 @@ pub(crate) fn measure(
             let actual = &actual[item as usize];
             model.add(&ranking.users, actual);
             active.add(&most_active, actual);
-            by_chance.add(&drawn(&mut random, users, k), actual);
+            by_chance.add(&drawn(&mut random, &known, k), actual);
         }
     }
     Metrics {
@@ -56,10 +55,10 @@ pub(crate) fn measure(
 }
 
 /// `k` of the users by chance.
-pub(crate) fn drawn(random: &mut ChaCha8Rng, users: usize, k: usize) -> Vec<u32> {
-    index::sample(random, users, k.min(users))
+pub(crate) fn drawn(random: &mut ChaCha8Rng, users: &[u32], k: usize) -> Vec<u32> {
+    index::sample(random, users.len(), k.min(users.len()))
         .into_iter()
-        .map(|user| user as u32)
+        .map(|place| users[place])
         .collect()
 }
 

@@ -68,9 +68,7 @@ pub fn time_split(
     let mut work = Work::new(progress, clock, 1);
     let model = item_affinity::fit(&training, options, &mut work)?;
     let card = model.card().clone();
-    let population: Vec<u32> = (0..training.users() as u32)
-        .filter(|&user| !training.events_of(user as usize).is_empty())
-        .collect();
+    let population = training.known_users();
     let scorer = Scorer::new(Arc::new(model), Some(&population));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.max(1))
@@ -126,7 +124,7 @@ fn measure(
                     model.add(&new, first);
                     overlaps.add(&new);
                     for (tally, list) in simple.iter_mut().zip([
-                        without(&drawn(&mut random, users, users), seen, k),
+                        without(&drawn(&mut random, population, users), seen, k),
                         without(&active, seen, k),
                         without(&recent, seen, k),
                     ]) {
@@ -136,7 +134,7 @@ fn measure(
             } else {
                 model.add(list, all);
                 overlaps.add(list);
-                let by_chance = drawn(&mut random, users, k);
+                let by_chance = drawn(&mut random, population, k);
                 let top = |list: &[u32]| list[..k.min(list.len())].to_vec();
                 for (tally, list) in simple.iter_mut().zip([by_chance, top(&active), top(&recent)]) {
                     tally.add(&list, all);
