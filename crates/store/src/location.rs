@@ -16,7 +16,10 @@ pub struct Location {
 impl Location {
     /// Makes a location from its parts, unchecked.
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
-        Location { bucket: bucket.into(), key: key.into() }
+        Location {
+            bucket: bucket.into(),
+            key: key.into(),
+        }
     }
 
     /// Reads `s3://bucket/key`. `None` for any other scheme or an empty bucket.

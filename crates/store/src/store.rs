@@ -30,9 +30,37 @@ pub enum Error {
     /// Stored bytes do not match their checksum.
     #[error("stored bytes of {0} are damaged: checksum mismatch")]
     Damaged(Location),
+    /// The bucket still holds objects or unfinished uploads.
+    #[error("bucket {0} is not empty")]
+    BucketNotEmpty(String),
+    /// No such multipart upload (never started, finished or aborted).
+    #[error("no multipart upload {0}")]
+    NoSuchUpload(String),
+    /// A part of a multipart upload cannot be used as asked.
+    #[error("part {number}: {problem}")]
+    PartRefused {
+        /// The part's number.
+        number: u32,
+        /// What is wrong with it.
+        problem: PartProblem,
+    },
+    /// The caller's condition on the object as it is now does not hold.
+    #[error("the condition on {0} does not hold")]
+    PreconditionFailed(Location),
+    /// Something is larger than this store takes.
+    #[error("{what} is over the limit of {limit}")]
+    TooLarge {
+        /// What is too large, in words.
+        what: &'static str,
+        /// The limit, in bytes or in pieces.
+        limit: u64,
+    },
     /// The request makes no sense to this store (a bad name, part or range).
     #[error("{0}")]
     Invalid(String),
+    /// A sync failed earlier, so nothing can be acknowledged any more. Only a restart helps.
+    #[error("storage takes no more writes after a failed sync; restart to recover")]
+    Poisoned,
     /// The store is away or overloaded; trying again may help.
     #[error("storage is not available: {0}")]
     Unavailable(String),
@@ -47,6 +75,27 @@ pub enum Error {
     /// The index database under the embedded store failed.
     #[error("object index: {0}")]
     Index(#[from] rusqlite::Error),
+}
+
+/// What may be wrong with a part that a completion names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartProblem {
+    /// It was not uploaded, or its entity tag is another.
+    Missing,
+    /// Parts must be named in ascending order, each once.
+    OutOfOrder,
+    /// Only the last part may be smaller than 5 MiB.
+    TooSmall,
+}
+
+impl std::fmt::Display for PartProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PartProblem::Missing => "not uploaded, or its entity tag differs",
+            PartProblem::OutOfOrder => "not in ascending order",
+            PartProblem::TooSmall => "smaller than the minimum of 5 MiB",
+        })
+    }
 }
 
 /// Facts about a stored object.
@@ -88,12 +137,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The bytes `range` of an object, clipped to its end. With `etag`, fails with
     /// [`Error::Changed`] when the object is no longer that one.
-    fn read(&self, location: &Location, range: Range<u64>, etag: Option<&str>)
-    -> Result<Bytes, Error>;
+    fn read(
+        &self,
+        location: &Location,
+        range: Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Bytes, Error>;
 
     /// At most `max` objects whose key starts with `prefix`, after `after`, in byte order.
-    fn list(&self, bucket: &str, prefix: &str, after: Option<&str>, max: usize)
-    -> Result<ListPage, Error>;
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<ListPage, Error>;
 
     /// Stores a whole object in one move.
     fn put(&self, location: &Location, body: Bytes) -> Result<ObjectMeta, Error>;
@@ -106,12 +164,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Stores part `number` (1 to 10,000); the same number again replaces it. Parts other than the
     /// last are at least 5 MiB.
-    fn upload_part(&self, location: &Location, upload: &str, number: u32, body: Bytes)
-    -> Result<PartTag, Error>;
+    fn upload_part(
+        &self,
+        location: &Location,
+        upload: &str,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, Error>;
 
     /// Publishes the object made of `parts`, in one move.
-    fn complete_upload(&self, location: &Location, upload: &str, parts: &[PartTag])
-    -> Result<ObjectMeta, Error>;
+    fn complete_upload(
+        &self,
+        location: &Location,
+        upload: &str,
+        parts: &[PartTag],
+    ) -> Result<ObjectMeta, Error>;
 
     /// Forgets an upload and its parts; one that is not there is no error.
     fn abort_upload(&self, location: &Location, upload: &str) -> Result<(), Error>;

@@ -12,6 +12,7 @@ mod packed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -43,6 +44,17 @@ pub struct Scorer {
     model: Arc<Model>,
     packed: Packed,
     tile: Tile,
+    tiles_total: AtomicU64,
+    tiles_computed: AtomicU64,
+}
+
+/// How many score tiles there were, since the scorer was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tiles {
+    /// That a scan without bounds would have computed.
+    pub total: u64,
+    /// That were computed.
+    pub computed: u64,
 }
 
 impl Scorer {
@@ -53,6 +65,26 @@ impl Scorer {
             model,
             packed,
             tile: kernel::best(),
+            tiles_total: AtomicU64::new(0),
+            tiles_computed: AtomicU64::new(0),
+        }
+    }
+
+    /// Number of users that are ranked.
+    pub fn len(&self) -> usize {
+        self.packed.len()
+    }
+
+    /// Whether no user is ranked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tiles since the scorer was made.
+    pub fn tiles(&self) -> Tiles {
+        Tiles {
+            total: self.tiles_total.load(Ordering::Relaxed),
+            computed: self.tiles_computed.load(Ordering::Relaxed),
         }
     }
 
@@ -102,6 +134,8 @@ impl Scorer {
             .iter()
             .map(|&item| self.query(item as usize, k))
             .collect();
+        let panels = self.packed.len().div_ceil(kernel::LANES);
+        self.tiles_total.fetch_add((items.len().div_ceil(QUERIES) * panels) as u64, Ordering::Relaxed);
         let mut tiles: Vec<Group> = Vec::new();
         for chunk in 0..self.packed.chunks() {
             // Regrouped at 0, 1, 2, 4, 8, …: early, when thresholds settle, and rarely later.
@@ -180,7 +214,9 @@ impl Scorer {
         if !live {
             return;
         }
-        for panel in chunk * PANELS_AT_ONCE..self.packed.panels_until(chunk) {
+        let panels = chunk * PANELS_AT_ONCE..self.packed.panels_until(chunk);
+        self.tiles_computed.fetch_add(panels.len() as u64, Ordering::Relaxed);
+        for panel in panels {
             let (vectors, offsets) = self.packed.panel(panel);
             let hits = (self.tile)(vectors, offsets, &tile.vectors, &thresholds);
             if hits == [0; QUERIES] {
