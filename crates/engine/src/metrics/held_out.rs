@@ -50,7 +50,10 @@ pub(crate) fn measure(
         queries: queries.len(),
         queries_found: found.len(),
         k,
-        baselines: vec![by_chance.into_baseline(population), active.into_baseline(population)],
+        baselines: vec![
+            by_chance.into_baseline(population),
+            active.into_baseline(population),
+        ],
     }
 }
 
@@ -90,7 +93,11 @@ fn sample(found: &[u32], random: &mut impl Rng) -> Vec<u32> {
     if found.len() <= QUERIES_MAX {
         return found.to_vec();
     }
-    tracing::info!(queries = found.len(), sampled = QUERIES_MAX, "queries are sampled for the metrics");
+    tracing::info!(
+        queries = found.len(),
+        sampled = QUERIES_MAX,
+        "queries are sampled for the metrics"
+    );
     let mut chosen: Vec<u32> = index::sample(random, found.len(), QUERIES_MAX)
         .into_iter()
         .map(|place| found[place])

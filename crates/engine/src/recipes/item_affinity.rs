@@ -150,7 +150,9 @@ fn settings() -> BTreeMap<String, f64> {
         ("sweeps", train::SWEEPS as f64),
         ("sweeps_after_validation", train::SWEEPS_AGAIN as f64),
     ];
-    settings.map(|(name, value)| (name.to_string(), value)).into()
+    settings
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
 }
 
 fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
@@ -158,3 +160,6 @@ fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
         .num_threads(options.threads.max(1))
         .build()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,9 @@ impl<'a> Prefix<'a> {
     /// The users with an event.
     pub(crate) fn known_users(&self) -> Vec<u32> {
         let users = 0..self.users() as u32;
-        users.filter(|&user| !self.events_of(user as usize).is_empty()).collect()
+        users
+            .filter(|&user| !self.events_of(user as usize).is_empty())
+            .collect()
     }
 
     pub(crate) fn len(&self) -> usize {

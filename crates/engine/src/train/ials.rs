@@ -164,13 +164,7 @@ pub(crate) enum Side {
     Items,
 }
 
-fn solve_rows(
-    rows: &Sparse,
-    other: &[f32],
-    out: &mut [f32],
-    values: &[f32],
-    others: usize,
-) -> f64 {
+fn solve_rows(rows: &Sparse, other: &[f32], out: &mut [f32], values: &[f32], others: usize) -> f64 {
     let stride = values.len();
     let losses: Vec<f64> = out
         .par_chunks_mut(ROWS_AT_ONCE * stride)
@@ -203,7 +197,11 @@ fn solve_rows(
 fn set_diagonal(diagonal: &mut Vec<f32>, values: &[f32], count: usize, others: usize) {
     let ridge = ridge(count, others) as f32;
     diagonal.clear();
-    diagonal.extend(values.iter().map(|value| UNSEEN_WEIGHT as f32 * value + ridge));
+    diagonal.extend(
+        values
+            .iter()
+            .map(|value| UNSEEN_WEIGHT as f32 * value + ridge),
+    );
 }
 
 fn ridge(count: usize, others: usize) -> f64 {
@@ -216,7 +214,9 @@ fn start_scale(dimension: usize) -> f32 {
 
 /// The sum of four uniform numbers, scaled to variance 1: near enough to normal for a start.
 fn near_normal(bits: u64) -> f32 {
-    let sum: u32 = (0..4).map(|part| ((bits >> (16 * part)) & 0xffff) as u32).sum();
+    let sum: u32 = (0..4)
+        .map(|part| ((bits >> (16 * part)) & 0xffff) as u32)
+        .sum();
     // Four uniforms on 0..65536: mean 2·65535, variance 4·65536²/12.
     (sum as f32 - 131_070.0) / 37_837.23
 }

@@ -200,7 +200,11 @@ pub(crate) fn fit(
     drop(held_back);
 
     let pairs = Pairs::new(prefix);
-    let sweeps = if start.is_some() { SWEEPS_AGAIN } else { SWEEPS };
+    let sweeps = if start.is_some() {
+        SWEEPS_AGAIN
+    } else {
+        SWEEPS
+    };
     let mut towers = start.unwrap_or_else(|| random_towers(prefix, options));
     for sweep in 1..=sweeps {
         work.sweep(&mut towers, &pairs, &format!("sweep {sweep}"))?;
@@ -209,7 +213,8 @@ pub(crate) fn fit(
     let log_rates = match &intensity {
         Some(intensity) => intensity.log_rates(prefix, end),
         None => {
-            notes.push("too few events to fit the intensity; it is 1 + the number of events".into());
+            notes
+                .push("too few events to fit the intensity; it is 1 + the number of events".into());
             intensity::log_counts(prefix)
         }
     };
@@ -303,7 +308,10 @@ fn choose(
             vectors: &vectors,
         };
         let slates = scored.slates(|user| held_back.items_of(user));
-        let events: usize = some.iter().map(|&user| held_back.items_of(user).len()).sum();
+        let events: usize = some
+            .iter()
+            .map(|&user| held_back.items_of(user).len())
+            .sum();
         let (found, likelihood) = calibrate::fit_weights(&slates, weights);
         weights = found;
         likelihoods.push((decay, likelihood / events as f64));

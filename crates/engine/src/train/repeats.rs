@@ -283,7 +283,8 @@ mod tests {
         let (found, _) = fit(&all);
         assert!(found.pi > 0.3 && found.pi < 0.5, "{found:?}");
         // The expected repeats still match.
-        let share = libm::exp(found.log_kappa + all[0].mass.seen - all[0].mass.log_total(found.log_kappa));
+        let share =
+            libm::exp(found.log_kappa + all[0].mass.seen - all[0].mass.log_total(found.log_kappa));
         assert!(((1.0 - found.pi) * share + found.pi - 0.5).abs() < 1e-3);
     }
 
