@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::recipes::item_affinity;
 use crate::score::Scorer;
 use crate::train::events::{Pairs, Prefix};
-use crate::train::{TrainOptions, Work};
+use crate::train::{Question, TrainOptions, Work};
 
 /// What to evaluate.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,7 +66,7 @@ pub fn time_split(
     let training = whole.before(split.time);
     let until = whole.before(split.time.saturating_add(split.horizon_seconds));
     let mut work = Work::new(progress, clock, 1);
-    let model = item_affinity::fit(&training, options, &mut work)?;
+    let model = item_affinity::fit(&training, Question::NextHorizon, options, &mut work)?;
     let card = model.card().clone();
     let population = training.known_users();
     let scorer = Scorer::new(Arc::new(model), Some(&population));

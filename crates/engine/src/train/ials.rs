@@ -22,9 +22,11 @@ pub(crate) const REGULARISATION: f64 = 0.01;
 /// Standard deviation of the start, times √d.
 const START_SCALE: f64 = 0.1;
 /// Conjugate-gradient steps of a row in each half-step. They start from the row's last solution.
-pub(crate) const STEPS: usize = 3;
-/// Steps of the fold-in, which has to be exact.
+pub(crate) const STEPS: usize = 2;
+/// Most steps of the fold-in, which starts farther away.
 const FOLD_IN_STEPS: usize = 12;
+/// Squared residual at which a folded-in user counts as solved.
+const FOLD_IN_TOLERANCE: f32 = 1e-6;
 /// Squared residual at which a row counts as solved.
 const TOLERANCE: f32 = 1e-9;
 /// Rows a worker takes at a time.
@@ -110,7 +112,7 @@ impl Towers {
                             weights: Some(row_weights),
                             diagonal,
                             steps: FOLD_IN_STEPS,
-                            tolerance: TOLERANCE,
+                            tolerance: FOLD_IN_TOLERANCE,
                         };
                         kernels::solve(&system, x, scratch);
                     }

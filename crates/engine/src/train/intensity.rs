@@ -109,10 +109,10 @@ impl Intensity {
     }
 }
 
-/// log(1 + events), what stands in for λ when nothing could be fitted.
-pub(crate) fn log_counts(prefix: &Prefix<'_>) -> Vec<f64> {
+/// log(more + events), what stands in for λ when nothing is fitted.
+pub(crate) fn log_counts(prefix: &Prefix<'_>, more: f64) -> Vec<f64> {
     (0..prefix.users())
-        .map(|user| libm::log1p(prefix.events_of(user).len() as f64))
+        .map(|user| libm::log(more + prefix.events_of(user).len() as f64))
         .collect()
 }
 
