@@ -29,18 +29,27 @@ pub(crate) struct Line<'a> {
 impl<R: Read> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Lines { reader, line: Vec::new(), at_start: true }
+        Lines {
+            reader,
+            line: Vec::new(),
+            at_start: true,
+        }
     }
 
     /// The next line that is not blank.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
-            let Some(too_long) = self.read_line()? else { return Ok(None) };
+            let Some(too_long) = self.read_line()? else {
+                return Ok(None);
+            };
             if std::mem::take(&mut self.at_start) && self.line.starts_with(BYTE_ORDER_MARK) {
                 self.line.drain(..BYTE_ORDER_MARK.len());
             }
             if too_long || !self.line.trim_ascii().is_empty() {
-                return Ok(Some(Line { bytes: self.line.trim_ascii(), too_long }));
+                return Ok(Some(Line {
+                    bytes: self.line.trim_ascii(),
+                    too_long,
+                }));
             }
         }
     }

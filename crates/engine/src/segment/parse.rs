@@ -37,7 +37,10 @@ pub(crate) fn parse<'a>(line: &Line<'a>) -> Query<'a> {
         return Query::Item(Cow::Borrowed(id));
     }
     match serde_json::from_slice::<Members<'_>>(line.bytes) {
-        Ok(members) => members.item.and_then(item_text).map_or(Query::NoItem, Query::Item),
+        Ok(members) => members
+            .item
+            .and_then(item_text)
+            .map_or(Query::NoItem, Query::Item),
         Err(_) => Query::NotObject,
     }
 }
@@ -47,8 +50,13 @@ pub(crate) fn parse<'a>(line: &Line<'a>) -> Query<'a> {
 fn plain_item(line: &[u8]) -> Option<&str> {
     let rest = line.strip_prefix(b"{")?.trim_ascii_start();
     let rest = rest.strip_prefix(b"\"itemId\"")?.trim_ascii_start();
-    let rest = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
-    let end = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
+    let rest = rest
+        .strip_prefix(b":")?
+        .trim_ascii_start()
+        .strip_prefix(b"\"")?;
+    let end = rest
+        .iter()
+        .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
     let (id, rest) = rest.split_at(end);
     let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
     if rest != b"}" {
@@ -105,7 +113,10 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Query<'_> {
-        parse(&Line { bytes: line.as_bytes(), too_long: false })
+        parse(&Line {
+            bytes: line.as_bytes(),
+            too_long: false,
+        })
     }
 
     #[test]
@@ -116,7 +127,10 @@ mod tests {
             (r#"{ "itemId" : "105" }"#, "105"),
             (r#"{"itemId": 105}"#, "105"),
             (r#"{"itemId": -7}"#, "-7"),
-            (r#"{"itemId": 123456789012345678901234567890}"#, "123456789012345678901234567890"),
+            (
+                r#"{"itemId": 123456789012345678901234567890}"#,
+                "123456789012345678901234567890",
+            ),
             (r#"{"itemId": "a\"b\u00fc"}"#, "a\"bü"),
             (r#"{"itemId": "ü日本"}"#, "ü日本"),
             (r#"{"filterValues": {"A": "\"x\""}, "itemId": "1"}"#, "1"),
@@ -127,7 +141,11 @@ mod tests {
             assert_eq!(parsed(line), Query::Item(id.into()), "{line}");
         }
         // Members that are not looked at may be as deep as a line is long: nothing recurses.
-        let deep = format!(r#"{{"a": {}1{}, "itemId": "1"}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        let deep = format!(
+            r#"{{"a": {}1{}, "itemId": "1"}}"#,
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
         assert_eq!(parsed(&deep), Query::Item("1".into()));
     }
 
@@ -158,7 +176,10 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Query::NotObject, "{line}");
         }
-        let invalid = Line { bytes: b"{\"itemId\": \"\xff\"}", too_long: false };
+        let invalid = Line {
+            bytes: b"{\"itemId\": \"\xff\"}",
+            too_long: false,
+        };
         assert_eq!(parse(&invalid), Query::NotObject);
     }
 }

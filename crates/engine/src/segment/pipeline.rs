@@ -211,7 +211,9 @@ fn plan(
 
 fn not_json_lines(source: &dyn Source) -> SegmentError {
     let name = source.name();
-    SegmentError::Input(format!("Input {name} is not JSON Lines: expected one JSON object per line."))
+    SegmentError::Input(format!(
+        "Input {name} is not JSON Lines: expected one JSON object per line."
+    ))
 }
 
 /// Scores the distinct queries in blocks; those that an earlier try finished are taken up.
@@ -311,7 +313,8 @@ impl<'a> Renderer<'a> {
             }
         }
         self.flush(&mut *sink, statistics)?;
-        sink.finish().map_err(|source| SegmentError::Write { source })
+        sink.finish()
+            .map_err(|source| SegmentError::Write { source })
     }
 
     /// Adds the end of the line for `query`; gives the error text if it has none.
@@ -319,13 +322,18 @@ impl<'a> Renderer<'a> {
         let id = match query {
             Query::Item(id) => id,
             Query::NoItem => {
-                return Err("User error: Required fields for the provided recipe are itemId".to_owned());
+                return Err(
+                    "User error: Required fields for the provided recipe are itemId".to_owned(),
+                );
             }
             Query::NotObject => {
                 return Err("User error: Input line is not a valid JSON object".to_owned());
             }
         };
-        let place = self.model.item(id).map_or(0, |item| self.plan.places[item as usize]);
+        let place = self
+            .model
+            .item(id)
+            .map_or(0, |item| self.plan.places[item as usize]);
         let Some(place) = (place as usize).checked_sub(1) else {
             return Err(format!(
                 "User error: Item {id} was not present when the solution version was created"
@@ -351,7 +359,8 @@ impl<'a> Renderer<'a> {
         sink: &mut dyn Sink,
         statistics: &mut SegmentStatistics,
     ) -> Result<(), SegmentError> {
-        sink.write_all(&self.buffer).map_err(|source| SegmentError::Write { source })?;
+        sink.write_all(&self.buffer)
+            .map_err(|source| SegmentError::Write { source })?;
         statistics.output_bytes += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -361,8 +370,10 @@ impl<'a> Renderer<'a> {
 type SourceLines = Lines<Box<dyn Read + Send>>;
 
 fn open(source: &dyn Source) -> Result<SourceLines, SegmentError> {
-    let reader = open_unpacked(source)
-        .map_err(|error| SegmentError::Read { name: source.name().to_owned(), source: error })?;
+    let reader = open_unpacked(source).map_err(|error| SegmentError::Read {
+        name: source.name().to_owned(),
+        source: error,
+    })?;
     Ok(Lines::new(reader))
 }
 
@@ -376,14 +387,21 @@ fn next_line<'l>(
         if error.kind() == io::ErrorKind::InvalidData {
             SegmentError::Input(format!("Input {name} cannot be unpacked: {error}."))
         } else {
-            SegmentError::Read { name, source: error }
+            SegmentError::Read {
+                name,
+                source: error,
+            }
         }
     })
 }
 
 fn look(progress: &dyn Progress, step: &str, done: u64, total: u64) -> Result<(), SegmentError> {
     progress.report(step, done, total, "");
-    if progress.stopped() { Err(SegmentError::Stopped) } else { Ok(()) }
+    if progress.stopped() {
+        Err(SegmentError::Stopped)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What is decided about a request before the protocol layer sees it.
 //!
 //! With signatures checked: the date is within a quarter of an hour of our clock, every `x-amz-*`
-//! header is signed, and only Signature Version 4 is spoken. Without: the signature is taken off,
+//! header is signed, and nothing but Signature Version 4 is spoken, except in presigned URLs
+//! (`sigv2`). Without: the signature is taken off,
 //! and a body in signed chunks is unpacked, so that the request looks unsigned. Form uploads are
 //! refused in every mode, because the protocol layer would hold them in memory.
 
 use super::chunked::{self, Trailers};
 use super::errors::{custom, refused};
+use super::sigv2;
 use crate::keys::{AuthMode, KeyTable};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode, Uri};
@@ -25,6 +27,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) mode: AuthMode,
+    pub(super) keys: Arc<dyn KeyTable>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -51,6 +54,7 @@ enum Signed<'r> {
     No,
     Header(&'r str),
     Query,
+    OldQuery,
 }
 
 impl Gate {
@@ -67,6 +71,9 @@ impl Gate {
                         check_signed_headers(request.headers(), authorization)?;
                     }
                     Signed::Query => self.check_query_date(request.uri())?,
+                    Signed::OldQuery => {
+                        sigv2::check(&request, &*self.keys, self.clock.now().0)?;
+                    }
                 }
                 Ok(request)
             }
@@ -146,28 +153,37 @@ fn refuse_form_uploads(headers: &HeaderMap) -> Result<(), S3Error> {
 }
 
 fn signed(request: &Request<Body>) -> Result<Signed<'_>, S3Error> {
-    let unsupported = || {
-        refused(
-            S3ErrorCode::InvalidRequest,
-            "The authorization mechanism you have provided is not supported. Please use \
-             AWS4-HMAC-SHA256.",
-        )
+    let by_query = match (
+        query_value(request.uri(), "X-Amz-Signature"),
+        query_value(request.uri(), "Signature"),
+    ) {
+        (None, None) => None,
+        (Some(_), None) => Some(Signed::Query),
+        (None, Some(_)) => Some(Signed::OldQuery),
+        (Some(_), Some(_)) => return Err(only_one()),
     };
-    let by_query = query_value(request.uri(), "X-Amz-Signature").is_some();
-    if query_value(request.uri(), "Signature").is_some() {
-        return Err(unsupported());
-    }
-    let Some(header) = request.headers().get(AUTHORIZATION) else {
-        return Ok(if by_query { Signed::Query } else { Signed::No });
+    let mut headers = request.headers().get_all(AUTHORIZATION).iter();
+    let Some(header) = headers.next() else {
+        return Ok(by_query.unwrap_or(Signed::No));
     };
-    if by_query || request.headers().get_all(AUTHORIZATION).iter().count() > 1 {
-        let message = "Only one auth mechanism allowed";
-        return Err(refused(S3ErrorCode::InvalidArgument, message));
+    if by_query.is_some() || headers.next().is_some() {
+        return Err(only_one());
     }
     match header.to_str() {
         Ok(text) if text.starts_with(ALGORITHM) => Ok(Signed::Header(text)),
-        _ => Err(unsupported()),
+        _ => Err(refused(
+            S3ErrorCode::InvalidRequest,
+            "The authorization mechanism you have provided is not supported. Please use \
+             AWS4-HMAC-SHA256.",
+        )),
     }
+}
+
+fn only_one() -> S3Error {
+    refused(
+        S3ErrorCode::InvalidArgument,
+        "Only one auth mechanism allowed",
+    )
 }
 
 fn check_signed_headers(headers: &HeaderMap, authorization: &str) -> Result<(), S3Error> {
@@ -221,6 +237,9 @@ fn without_signature(uri: &Uri) -> Result<Uri, S3Error> {
         "X-Amz-SignedHeaders",
         "X-Amz-Signature",
         "X-Amz-Security-Token",
+        "AWSAccessKeyId",
+        "Expires",
+        "Signature",
     ];
     let kept: Vec<&str> = query
         .split('&')

@@ -8,6 +8,7 @@
 //! Not here: versioning, ACLs, encryption and lifecycles; they are refused, never pretended.
 
 mod backend;
+mod bodies;
 mod buckets;
 mod checksums;
 mod chunked;
@@ -16,6 +17,7 @@ mod gate;
 mod listing;
 mod multipart;
 mod objects;
+mod sigv2;
 mod transfer;
 
 #[cfg(test)]
@@ -31,10 +33,6 @@ use kindred_types::parts::{Clock, Random, random_hex};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::sync::Arc;
-
-/// Largest XML body: a completion that names 10,000 parts with checksums takes about three
-/// megabytes, 1,000 keys to delete a little more than one.
-const XML_BYTES_MAX: usize = 4 << 20;
 
 /// What the S3 endpoint is made of.
 #[derive(Clone, Debug)]
@@ -60,19 +58,21 @@ impl S3Plane {
     pub(crate) fn new(parts: S3Parts) -> Self {
         let mut builder = S3ServiceBuilder::new(Backend::new(parts.store, parts.account));
         let mut config = S3Config::default();
-        config.xml_max_body_size = XML_BYTES_MAX;
+        config.xml_max_body_size = bodies::DOCUMENT_BYTES_MAX;
         // The gate judges dates, by the clock it was given.
         config.presigned_url_max_skew_time_secs = u32::MAX;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         if parts.mode == AuthMode::Static {
-            builder.set_auth(gate::Keys(parts.keys));
+            builder.set_auth(gate::Keys(Arc::clone(&parts.keys)));
         }
+        let gate = Gate {
+            mode: parts.mode,
+            keys: parts.keys,
+            clock: parts.clock,
+        };
         S3Plane {
             service: builder.build(),
-            gate: Gate {
-                mode: parts.mode,
-                clock: parts.clock,
-            },
+            gate,
             random: parts.random,
         }
     }
@@ -86,7 +86,11 @@ impl S3Plane {
         let request_id = random_hex(&*self.random, 8).to_uppercase();
         let request = request.map(s3s::Body::http_body_unsync);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answer = match self.gate.admit(request) {
+        let admitted = match self.gate.admit(request) {
+            Ok(admitted) => bodies::collect(admitted).await,
+            Err(refusal) => Err(refusal),
+        };
+        let answer = match admitted {
             Ok(admitted) => self.service.call(admitted).await.map_err(|error| {
                 let error: Box<dyn std::error::Error + Send + Sync> = error.into();
                 tracing::error!(%request_id, %error, "the s3 protocol layer failed");
