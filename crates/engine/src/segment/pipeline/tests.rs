@@ -119,7 +119,11 @@ impl Bench {
             threads: 2,
             scratch_dir: scratch.path().join("blocks"),
         };
-        Bench { scorer: Scorer::new(Arc::new(model), None), options, _scratch: scratch }
+        Bench {
+            scorer: Scorer::new(Arc::new(model), None),
+            options,
+            _scratch: scratch,
+        }
     }
 
     fn run_with(&self, sources: &[&dyn Source], progress: &dyn Progress) -> Ran {
@@ -127,28 +131,51 @@ impl Bench {
         let mut sinks_opened = 0;
         let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
             sinks_opened += 1;
-            Ok(Box::new(MemorySink { index, bytes: Vec::new(), outputs: outputs.clone() }))
+            Ok(Box::new(MemorySink {
+                index,
+                bytes: Vec::new(),
+                outputs: outputs.clone(),
+            }))
         };
-        let result =
-            run(&self.scorer, sources, &mut sinks, &self.options, progress, &StillClock);
+        let result = run(
+            &self.scorer,
+            sources,
+            &mut sinks,
+            &self.options,
+            progress,
+            &StillClock,
+        );
         let outputs = outputs.lock().unwrap().clone();
-        Ran { result, outputs, sinks_opened }
+        Ran {
+            result,
+            outputs,
+            sinks_opened,
+        }
     }
 
     fn run(&self, sources: &[(&str, &[u8])]) -> Ran {
         let sources = memory(sources);
-        let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+        let sources: Vec<&dyn Source> =
+            sources.iter().map(|source| source as &dyn Source).collect();
         self.run_with(&sources, &Silent)
     }
 }
 
 fn memory(sources: &[(&str, &[u8])]) -> Vec<MemorySource> {
-    sources.iter().map(|(name, bytes)| MemorySource::new(*name, bytes.to_vec())).collect()
+    sources
+        .iter()
+        .map(|(name, bytes)| MemorySource::new(*name, bytes.to_vec()))
+        .collect()
 }
 
 /// Four users and two items: item 105 is for 7, 3, 12, 1 in this order and item 106 for 3, 7, 1, 12.
 fn four_users() -> Model {
-    let vectors = [("1", [0.0, 1.0]), ("12", [1.0, 0.0]), ("3", [2.0, 3.0]), ("7", [3.0, 2.0])];
+    let vectors = [
+        ("1", [0.0, 1.0]),
+        ("12", [1.0, 0.0]),
+        ("3", [2.0, 3.0]),
+        ("7", [3.0, 2.0]),
+    ];
     Model::new(Parts {
         dimension: 2,
         users: vectors.iter().map(|(id, _)| (*id).to_owned()).collect(),
@@ -157,7 +184,10 @@ fn four_users() -> Model {
         user_offsets: vec![0.0; 4],
         item_vectors: vec![1.0, 0.0, 0.0, 1.0],
         item_offsets: vec![0.0; 2],
-        history: History { starts: vec![0; 3], ..History::default() },
+        history: History {
+            starts: vec![0; 3],
+            ..History::default()
+        },
         card: Card::default(),
     })
     .unwrap()
@@ -188,8 +218,14 @@ not json
     let statistics = ran.result.unwrap();
     assert_eq!((statistics.lines, statistics.line_errors), (4, 2));
     assert_eq!(statistics.distinct_queries, 2);
-    assert_eq!((statistics.users, statistics.items, statistics.dimension), (4, 2, 2));
-    assert_eq!((statistics.k, statistics.output_bytes), (3, expected.len() as u64));
+    assert_eq!(
+        (statistics.users, statistics.items, statistics.dimension),
+        (4, 2, 2)
+    );
+    assert_eq!(
+        (statistics.k, statistics.output_bytes),
+        (3, expected.len() as u64)
+    );
 }
 
 #[test]
@@ -209,35 +245,99 @@ fn malformed_lines_get_their_texts_and_spoil_no_other() {
         (br#"{"itemId": {"id": "105"}}"#, None, fields),
         (br#"{"itemId": "\ud800"}"#, None, fields),
         (br#"{"itemId": "105", "itemId": 0.5}"#, None, fields),
-        (br#"{"itemAttributes": "ITEMS.genres = \"Comedy\""}"#, None, fields),
-        (br#"{"itemId": "nope"}"#, None, "User error: Item nope was not present when the solution version was created"),
-        (br#"{"itemId": ""}"#, None, "User error: Item  was not present when the solution version was created"),
-        (br#"{"itemId": -105}"#, None, "User error: Item -105 was not present when the solution version was created"),
-        (br#"{"itemId": "a\"b\\c\n"}"#, None, r#"User error: Item a\"b\\c\n was not present when the solution version was created"#),
-        ("{\"itemId\": \"日本\"}".as_bytes(), None, "User error: Item 日本 was not present when the solution version was created"),
-        (br#"{"itemId": 0105}"#, Some(r#""{\"itemId\": 0105}""#), object),
+        (
+            br#"{"itemAttributes": "ITEMS.genres = \"Comedy\""}"#,
+            None,
+            fields,
+        ),
+        (
+            br#"{"itemId": "nope"}"#,
+            None,
+            "User error: Item nope was not present when the solution version was created",
+        ),
+        (
+            br#"{"itemId": ""}"#,
+            None,
+            "User error: Item  was not present when the solution version was created",
+        ),
+        (
+            br#"{"itemId": -105}"#,
+            None,
+            "User error: Item -105 was not present when the solution version was created",
+        ),
+        (
+            br#"{"itemId": "a\"b\\c\n"}"#,
+            None,
+            r#"User error: Item a\"b\\c\n was not present when the solution version was created"#,
+        ),
+        (
+            "{\"itemId\": \"日本\"}".as_bytes(),
+            None,
+            "User error: Item 日本 was not present when the solution version was created",
+        ),
+        (
+            br#"{"itemId": 0105}"#,
+            Some(r#""{\"itemId\": 0105}""#),
+            object,
+        ),
         (b"not json", Some("\"not json\""), object),
         (br#""105""#, Some(r#""\"105\"""#), object),
         (b"105", Some("\"105\""), object),
         (b"null", Some("\"null\""), object),
-        (br#"[{"itemId": "105"}]"#, Some(r#""[{\"itemId\": \"105\"}]""#), object),
-        (br#"{"itemId": "105""#, Some(r#""{\"itemId\": \"105\"""#), object),
-        (br#"{"itemId": "105",}"#, Some(r#""{\"itemId\": \"105\",}""#), object),
+        (
+            br#"[{"itemId": "105"}]"#,
+            Some(r#""[{\"itemId\": \"105\"}]""#),
+            object,
+        ),
+        (
+            br#"{"itemId": "105""#,
+            Some(r#""{\"itemId\": \"105\"""#),
+            object,
+        ),
+        (
+            br#"{"itemId": "105",}"#,
+            Some(r#""{\"itemId\": \"105\",}""#),
+            object,
+        ),
         (b"{'itemId': '105'}", Some("\"{'itemId': '105'}\""), object),
-        (br#"{"itemId": "105"} {"itemId": "106"}"#, Some(r#""{\"itemId\": \"105\"} {\"itemId\": \"106\"}""#), object),
-        (b"{\"itemId\": \"1\t05\"}", Some(r#""{\"itemId\": \"1\t05\"}""#), object),
+        (
+            br#"{"itemId": "105"} {"itemId": "106"}"#,
+            Some(r#""{\"itemId\": \"105\"} {\"itemId\": \"106\"}""#),
+            object,
+        ),
+        (
+            b"{\"itemId\": \"1\t05\"}",
+            Some(r#""{\"itemId\": \"1\t05\"}""#),
+            object,
+        ),
         (b"\xff\xfe{", Some("\"\u{fffd}\u{fffd}{\""), object),
-        (b"{\"itemId\": \"\xff\"}", Some("\"{\\\"itemId\\\": \\\"\u{fffd}\\\"}\""), object),
+        (
+            b"{\"itemId\": \"\xff\"}",
+            Some("\"{\\\"itemId\\\": \\\"\u{fffd}\\\"}\""),
+            object,
+        ),
     ];
     for (line, echo, error) in cases {
         let shown = String::from_utf8_lossy(line).into_owned();
-        let input = [b"{\"itemId\": \"105\"}\n", *line, b"\n{\"itemId\": \"105\"}\n"].concat();
+        let input = [
+            b"{\"itemId\": \"105\"}\n",
+            *line,
+            b"\n{\"itemId\": \"105\"}\n",
+        ]
+        .concat();
         let ran = bench().run(&[("in", &input)]);
         let echo = echo.map_or(shown.clone(), str::to_owned);
-        let answer = format!("{{\"input\": {echo}, \"output\": {{\"usersList\": []}}, \"error\": \"{error}\"}}\n");
-        assert_eq!(ran.text(0), format!("{ANSWER_105}{answer}{ANSWER_105}"), "{shown}");
+        let answer = format!(
+            "{{\"input\": {echo}, \"output\": {{\"usersList\": []}}, \"error\": \"{error}\"}}\n"
+        );
+        assert_eq!(
+            ran.text(0),
+            format!("{ANSWER_105}{answer}{ANSWER_105}"),
+            "{shown}"
+        );
         for line in ran.text(0).lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{shown}: {error}"));
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|error| panic!("{shown}: {error}"));
         }
         assert_eq!(ran.result.unwrap().line_errors, 1, "{shown}");
     }
@@ -253,7 +353,11 @@ fn a_line_that_is_too_long_is_answered_with_its_beginning() {
         "{{\"input\": {echo}, \"output\": {{\"usersList\": []}}, \"error\": \"User error: Input line is not a valid JSON object\"}}\n"
     );
     let text = ran.text(0);
-    assert!(text == format!("{ANSWER_105}{answer}{ANSWER_105}"), "{} bytes", text.len());
+    assert!(
+        text == format!("{ANSWER_105}{answer}{ANSWER_105}"),
+        "{} bytes",
+        text.len()
+    );
 }
 
 #[test]
@@ -261,8 +365,9 @@ fn the_longest_line_is_answered() {
     let start = "{\"itemId\": \"105\", \"x\": \"";
     let line = format!("{start}{}\"}}", "y".repeat((64 << 10) - start.len() - 2));
     let ran = bench().run(&[("in", format!("{line}\r\n").as_bytes())]);
-    let expected =
-        format!("{{\"input\": {line}, \"output\": {{\"usersList\": [\"7\",\"3\",\"12\"]}}, \"error\": null}}\n");
+    let expected = format!(
+        "{{\"input\": {line}, \"output\": {{\"usersList\": [\"7\",\"3\",\"12\"]}}, \"error\": null}}\n"
+    );
     assert!(ran.text(0) == expected);
 }
 
@@ -276,7 +381,8 @@ fn byte_order_mark_line_ends_and_blank_lines_leave_no_trace() {
 
 #[test]
 fn an_escaped_id_is_the_same_query_and_echoed_as_written() {
-    let input = b"{\"itemId\":\"\\u0031\\u0030\\u0035\"}\n{\"itemId\" : 105}\n{\"itemId\": \"105\"}\n";
+    let input =
+        b"{\"itemId\":\"\\u0031\\u0030\\u0035\"}\n{\"itemId\" : 105}\n{\"itemId\": \"105\"}\n";
     let ran = bench().run(&[("in", input)]);
     let rest = "\"output\": {\"usersList\": [\"7\",\"3\",\"12\"]}, \"error\": null}\n";
     let expected = format!(
@@ -296,8 +402,11 @@ fn every_source_keeps_its_order_and_its_own_output() {
     let inputs: Vec<String> = (0..3)
         .map(|source| (0..120).map(|n| line((n * 7 + source * 13) % 40)).collect())
         .collect();
-    let sources: Vec<(&str, &[u8])> =
-        ["a", "b", "c"].into_iter().zip(&inputs).map(|(name, text)| (name, text.as_bytes())).collect();
+    let sources: Vec<(&str, &[u8])> = ["a", "b", "c"]
+        .into_iter()
+        .zip(&inputs)
+        .map(|(name, text)| (name, text.as_bytes()))
+        .collect();
     let ran = bench.run(&sources);
     let all: Vec<u32> = (0..40).collect();
     let rankings = bench.scorer.top_users(&all, 4, 1).unwrap();
@@ -305,8 +414,11 @@ fn every_source_keeps_its_order_and_its_own_output() {
         let mut expected = String::new();
         for line in input.lines() {
             let item: usize = line[13..20].parse().unwrap();
-            let users: Vec<String> =
-                rankings[item].users.iter().map(|user| format!("\"u{user:07}\"")).collect();
+            let users: Vec<String> = rankings[item]
+                .users
+                .iter()
+                .map(|user| format!("\"u{user:07}\""))
+                .collect();
             expected.push_str(&format!(
                 "{{\"input\": {line}, \"output\": {{\"usersList\": [{}]}}, \"error\": null}}\n",
                 users.join(",")
@@ -328,8 +440,13 @@ fn compressed_sources_are_unpacked_and_broken_ones_are_the_users() {
 
     let bench = bench();
     for broken in [&packed[..packed.len() - 9], b"{\"itemId\": \"105\"}\n"] {
-        let reason = bench.run(&[("s3://b/q.json.gz", broken)]).refused(&bench.scorer);
-        assert!(reason.starts_with("Input s3://b/q.json.gz cannot be unpacked: "), "{reason}");
+        let reason = bench
+            .run(&[("s3://b/q.json.gz", broken)])
+            .refused(&bench.scorer);
+        assert!(
+            reason.starts_with("Input s3://b/q.json.gz cannot be unpacked: "),
+            "{reason}"
+        );
     }
 }
 
@@ -348,7 +465,11 @@ fn arrays_and_pretty_printed_files_fail_before_any_scoring() {
         let bench = bench();
         let expected = "Input s3://b/two is not JSON Lines: expected one JSON object per line.";
         let shown = String::from_utf8_lossy(input);
-        assert_eq!(bench.run(&[("s3://b/two", input)]).refused(&bench.scorer), expected, "{shown}");
+        assert_eq!(
+            bench.run(&[("s3://b/two", input)]).refused(&bench.scorer),
+            expected,
+            "{shown}"
+        );
         let both = bench.run(&[("s3://b/one", good), ("s3://b/two", input)]);
         assert_eq!(both.refused(&bench.scorer), expected, "{shown}");
     }
@@ -372,8 +493,15 @@ fn the_limit_on_records_counts_all_sources_and_no_blank_lines() {
 
 #[test]
 fn empty_sources_have_empty_outputs() {
-    let ran = bench().run(&[("a", b""), ("b", b"\n \r\n"), ("c", b"{\"itemId\": \"105\"}")]);
-    assert_eq!((ran.text(0), ran.text(1), ran.text(2)), (String::new(), String::new(), ANSWER_105.into()));
+    let ran = bench().run(&[
+        ("a", b""),
+        ("b", b"\n \r\n"),
+        ("c", b"{\"itemId\": \"105\"}"),
+    ]);
+    assert_eq!(
+        (ran.text(0), ran.text(1), ran.text(2)),
+        (String::new(), String::new(), ANSWER_105.into())
+    );
     let ran = bench().run(&[]);
     assert_eq!(ran.result.unwrap().lines, 0);
 }
@@ -388,7 +516,8 @@ fn a_short_model_gives_all_its_users_once() {
     // No candidate at all: empty lists, which are no errors.
     bench.scorer = Scorer::new(Arc::new(four_users()), Some(&[]));
     let ran = bench.run(&[("in", b"{\"itemId\": \"106\"}\n")]);
-    let none = "{\"input\": {\"itemId\": \"106\"}, \"output\": {\"usersList\": []}, \"error\": null}\n";
+    let none =
+        "{\"input\": {\"itemId\": \"106\"}, \"output\": {\"usersList\": []}, \"error\": null}\n";
     assert_eq!(ran.text(0), none);
 }
 
@@ -403,7 +532,10 @@ fn equal_scores_are_ordered_by_the_bytes_of_the_user_ids() {
         user_offsets: vec![0.0; 5],
         item_vectors: vec![1.0],
         item_offsets: vec![0.0],
-        history: History { starts: vec![0; 2], ..History::default() },
+        history: History {
+            starts: vec![0; 2],
+            ..History::default()
+        },
         card: Card::default(),
     });
     let ran = Bench::new(model.unwrap(), 4).run(&[("in", b"{\"itemId\":\"x\"}")]);
@@ -425,7 +557,10 @@ fn the_documented_format_has_both_lists() {
 /// Every item of a generated model twice, the second time backwards.
 fn all_items(count: usize) -> Vec<u8> {
     let line = |item: usize| format!("{{\"itemId\": \"i{item:07}\"}}\n");
-    let text: String = (0..count).map(line).chain((0..count).rev().map(line)).collect();
+    let text: String = (0..count)
+        .map(line)
+        .chain((0..count).rev().map(line))
+        .collect();
     text.into_bytes()
 }
 
@@ -450,16 +585,28 @@ fn a_stopped_run_goes_on_behind_its_last_block_with_the_same_bytes() {
 
     for finished in [0, 1, 2, 17, 29] {
         let mut bench = bench();
-        let stop = StopAt { step: "score queries", done: finished, ..StopAt::default() };
+        let stop = StopAt {
+            step: "score queries",
+            done: finished,
+            ..StopAt::default()
+        };
         let ran = bench.run_with(&[&source], &stop);
-        assert!(matches!(ran.result, Err(SegmentError::Stopped)), "{:?}", ran.result);
+        assert!(
+            matches!(ran.result, Err(SegmentError::Stopped)),
+            "{:?}",
+            ran.result
+        );
         assert_eq!(ran.sinks_opened, 0);
         // Another process: a scorer of its own, the same scratch directory.
         bench.scorer = Scorer::new(Arc::new(model.clone()), None);
         let ran = bench.run_with(&[&source], &Silent);
         assert_eq!(ran.text(0), expected, "stopped after {finished} blocks");
         let left = tiles_of_all / ITEMS as u64 * (ITEMS as u64 - finished);
-        assert_eq!(bench.scorer.tiles().total, left, "stopped after {finished} blocks");
+        assert_eq!(
+            bench.scorer.tiles().total,
+            left,
+            "stopped after {finished} blocks"
+        );
         assert_eq!(ran.result.unwrap().tiles_total, left);
     }
 }
@@ -480,7 +627,11 @@ fn a_damaged_block_is_scored_again_and_no_other() {
         bytes[position] ^= 1 << (position % 8);
         std::fs::write(&path, bytes).unwrap();
         bench.scorer = Scorer::new(Arc::new(model.clone()), None);
-        assert_eq!(bench.run_with(&[&source], &Silent).text(0), expected, "byte {position}");
+        assert_eq!(
+            bench.run_with(&[&source], &Silent).text(0),
+            expected,
+            "byte {position}"
+        );
         assert_eq!(bench.scorer.tiles().total, each, "byte {position}");
     }
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
@@ -494,9 +645,15 @@ fn blocks_of_other_options_or_queries_are_not_taken_up() {
     let few: &[u8] = b"{\"itemId\": \"i0000003\"}\n";
     let others: &[u8] = b"{\"itemId\": \"i0000004\"}\n";
     let first = bench.run(&[("in", few)]).text(0);
-    assert_eq!(bench.run(&[("in", others)]).text(0), Bench::new(model.clone(), 3).run(&[("in", others)]).text(0));
+    assert_eq!(
+        bench.run(&[("in", others)]).text(0),
+        Bench::new(model.clone(), 3).run(&[("in", others)]).text(0)
+    );
     bench.options.k = 7;
-    assert_eq!(bench.run(&[("in", few)]).text(0), Bench::new(model, 7).run(&[("in", few)]).text(0));
+    assert_eq!(
+        bench.run(&[("in", few)]).text(0),
+        Bench::new(model, 7).run(&[("in", few)]).text(0)
+    );
     bench.options.k = 3;
     assert_eq!(bench.run(&[("in", few)]).text(0), first);
 }
@@ -506,9 +663,16 @@ fn a_stop_while_reading_or_writing_leaves_no_output() {
     let input = b"{\"itemId\": \"105\"}\n".repeat(70_000);
     let source = MemorySource::new("in", input);
     for step in ["read queries", "write segments"] {
-        let stop = StopAt { step, ..StopAt::default() };
+        let stop = StopAt {
+            step,
+            ..StopAt::default()
+        };
         let ran = bench().run_with(&[&source], &stop);
-        assert!(matches!(ran.result, Err(SegmentError::Stopped)), "{step}: {:?}", ran.result);
+        assert!(
+            matches!(ran.result, Err(SegmentError::Stopped)),
+            "{step}: {:?}",
+            ran.result
+        );
         assert_eq!(ran.outputs, [None], "{step}");
     }
 }
@@ -550,12 +714,22 @@ impl Sink for Broken {
 fn trouble_with_sources_and_sinks_keeps_its_cause() {
     let bench = bench();
     let error = bench.run_with(&[&Broken], &Silent).result.unwrap_err();
-    assert!(matches!(&error, SegmentError::Read { name, .. } if name == "s3://b/gone"), "{error:?}");
+    assert!(
+        matches!(&error, SegmentError::Read { name, .. } if name == "s3://b/gone"),
+        "{error:?}"
+    );
     assert_eq!(error.to_string(), "cannot read s3://b/gone: away");
 
     let source = MemorySource::new("in", &b"{\"itemId\": \"105\"}\n"[..]);
     let mut sinks = |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(Broken)) };
-    let result = run(&bench.scorer, &[&source], &mut sinks, &bench.options, &Silent, &StillClock);
+    let result = run(
+        &bench.scorer,
+        &[&source],
+        &mut sinks,
+        &bench.options,
+        &Silent,
+        &StillClock,
+    );
     let error = result.unwrap_err();
     assert!(matches!(error, SegmentError::Write { .. }), "{error:?}");
     assert_eq!(error.to_string(), "cannot write the output: full");
