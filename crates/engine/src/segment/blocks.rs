@@ -28,9 +28,20 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub(crate) fn new(dir: &Path, plan: u64, block_len: usize, ranking_len: usize) -> Result<Self, Error> {
+    pub(crate) fn new(
+        dir: &Path,
+        plan: u64,
+        block_len: usize,
+        ranking_len: usize,
+    ) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        Ok(Blocks { dir: dir.to_owned(), plan, block_len, ranking_len, mapped: Vec::new() })
+        Ok(Blocks {
+            dir: dir.to_owned(),
+            plan,
+            block_len,
+            ranking_len,
+            mapped: Vec::new(),
+        })
     }
 
     fn path(&self, block: usize) -> PathBuf {
@@ -79,7 +90,11 @@ impl Blocks {
         let queries = rankings.len();
         let mut body = Vec::with_capacity(queries * self.ranking_len * 4);
         for users in rankings {
-            assert_eq!(users.len(), self.ranking_len, "rankings of one job have one length");
+            assert_eq!(
+                users.len(),
+                self.ranking_len,
+                "rankings of one job have one length"
+            );
             for user in users {
                 body.extend_from_slice(&user.to_le_bytes());
             }
@@ -136,7 +151,9 @@ mod tests {
         assert_eq!(collect(&blocks, 2), [5, 6]);
 
         let mut again = Blocks::new(dir.path(), 7, 2, 2).unwrap();
-        assert!(again.take_up(2).unwrap() && again.take_up(1).unwrap() && !again.take_up(1).unwrap());
+        assert!(
+            again.take_up(2).unwrap() && again.take_up(1).unwrap() && !again.take_up(1).unwrap()
+        );
         assert_eq!(collect(&again, 2), [5, 6]);
         drop((blocks, again));
 

@@ -29,18 +29,27 @@ pub(crate) struct Line<'a> {
 impl<R: Read> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Lines { reader, line: Vec::new(), at_start: true }
+        Lines {
+            reader,
+            line: Vec::new(),
+            at_start: true,
+        }
     }
 
     /// The next line that is not blank.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
-            let Some(too_long) = self.read_line()? else { return Ok(None) };
+            let Some(too_long) = self.read_line()? else {
+                return Ok(None);
+            };
             if std::mem::take(&mut self.at_start) && self.line.starts_with(BYTE_ORDER_MARK) {
                 self.line.drain(..BYTE_ORDER_MARK.len());
             }
             if too_long || !self.line.trim_ascii().is_empty() {
-                return Ok(Some(Line { bytes: self.line.trim_ascii(), too_long }));
+                return Ok(Some(Line {
+                    bytes: self.line.trim_ascii(),
+                    too_long,
+                }));
             }
         }
     }
@@ -57,7 +66,7 @@ impl<R: Read> Lines<R> {
                 Err(error) => return Err(error),
             };
             if buffer.is_empty() {
-                return Ok(any.then_some(too_long));
+                return Ok(any.then(|| too_long || self.is_too_long()));
             }
             any = true;
             let end = memchr::memchr(b'\n', buffer);
@@ -69,10 +78,13 @@ impl<R: Read> Lines<R> {
             let used = part.len() + usize::from(end.is_some());
             self.reader.consume(used);
             if end.is_some() {
-                too_long |= self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r');
-                return Ok(Some(too_long));
+                return Ok(Some(too_long || self.is_too_long()));
             }
         }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r')
     }
 }
 
@@ -117,7 +129,7 @@ mod tests {
             let mut lines = Lines::new(&input[..]);
             assert!(!lines.next_line().unwrap().unwrap().too_long, "{end:?}");
         }
-        let mut lines = Lines::new(&[b'x'; LINE_BYTES_MAX + 2][..]);
+        let mut lines = Lines::new(&[b'x'; LINE_BYTES_MAX + 1][..]);
         assert!(lines.next_line().unwrap().unwrap().too_long);
     }
 }
