@@ -52,7 +52,12 @@ fn read(path: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let mut lines = BufReader::new(input).lines();
     let header = lines.next().ok_or("the file is empty")??;
     let names: Vec<&str> = header.split(',').collect();
-    let column = |name: &str| names.iter().position(|n| *n == name).ok_or(format!("no column {name}"));
+    let column = |name: &str| {
+        names
+            .iter()
+            .position(|n| *n == name)
+            .ok_or(format!("no column {name}"))
+    };
     let (user, item, time) = (column("USER_ID")?, column("ITEM_ID")?, column("TIMESTAMP")?);
     let mut rows = Vec::new();
     for line in lines {
@@ -86,9 +91,13 @@ fn interactions(rows: &[Row]) -> Interactions {
 #[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path = arguments.first().ok_or("the first argument is the CSV file")?;
+    let path = arguments
+        .first()
+        .ok_or("the first argument is the CSV file")?;
     let value = |name: &str| -> Option<i64> {
-        let found = arguments.iter().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
+        let found = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
         found.and_then(|text| text.parse().ok())
     };
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
@@ -111,7 +120,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let split_time = value("split").ok_or("train, or split=EPOCH")?;
     let before = value("before").unwrap_or(split_time - 14 * DAY);
     let mut seen = HashSet::new();
-    rows.retain(|(user, time, item)| seen.insert((user.clone(), item.clone(), time.div_euclid(7 * DAY))));
+    rows.retain(|(user, time, item)| {
+        seen.insert((user.clone(), item.clone(), time.div_euclid(7 * DAY)))
+    });
     drop(seen);
     let mut counts: HashMap<String, i64> = HashMap::new();
     for (_, time, item) in &rows {
@@ -126,13 +137,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         time: split_time,
         horizon_seconds: value("horizon").unwrap_or(14) * DAY,
         first_time_only: has("first"),
-        queries: Some((0..data.items.len() as u32).filter(|&i| enough(&data.items[i as usize])).collect()),
+        queries: Some(
+            (0..data.items.len() as u32)
+                .filter(|&i| enough(&data.items[i as usize]))
+                .collect(),
+        ),
     };
-    println!("{} users, {} items, {} events", data.users.len(), data.items.len(), data.len());
+    println!(
+        "{} users, {} items, {} events",
+        data.users.len(),
+        data.items.len(),
+        data.len()
+    );
     let found = time_split(&data, &split, &options, &Printed(&watch), &watch)?;
     println!("{:#?}", found.card.choices);
     println!("{:?}", found.card.notes);
-    println!("{} users, K {}, {} queries", found.population, found.k, found.queries);
+    println!(
+        "{} users, K {}, {} queries",
+        found.population, found.k, found.queries
+    );
     for figures in found.baselines.iter().chain([&found.model]) {
         println!(
             "{:12} hit {:.3} recall {:.4} coverage {:.3}",

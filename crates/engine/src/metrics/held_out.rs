@@ -20,9 +20,8 @@ pub(crate) fn measure(
     seed: u64,
 ) -> Metrics {
     let users = training.users();
-    let population = (0..users)
-        .filter(|&user| !training.events_of(user).is_empty())
-        .count();
+    let known = training.known_users();
+    let population = known.len();
     let k = (population / 100).max(1);
     let actual = actual_users(training, whole);
     let trained = trained_items(training);
@@ -41,7 +40,7 @@ pub(crate) fn measure(
             let actual = &actual[item as usize];
             model.add(&ranking.users, actual);
             active.add(&most_active, actual);
-            by_chance.add(&drawn(&mut random, users, k), actual);
+            by_chance.add(&drawn(&mut random, &known, k), actual);
         }
     }
     Metrics {
@@ -51,15 +50,18 @@ pub(crate) fn measure(
         queries: queries.len(),
         queries_found: found.len(),
         k,
-        baselines: vec![by_chance.into_baseline(population), active.into_baseline(population)],
+        baselines: vec![
+            by_chance.into_baseline(population),
+            active.into_baseline(population),
+        ],
     }
 }
 
 /// `k` of the users by chance.
-pub(crate) fn drawn(random: &mut ChaCha8Rng, users: usize, k: usize) -> Vec<u32> {
-    index::sample(random, users, k.min(users))
+pub(crate) fn drawn(random: &mut ChaCha8Rng, users: &[u32], k: usize) -> Vec<u32> {
+    index::sample(random, users.len(), k.min(users.len()))
         .into_iter()
-        .map(|user| user as u32)
+        .map(|place| users[place])
         .collect()
 }
 
@@ -91,7 +93,11 @@ fn sample(found: &[u32], random: &mut impl Rng) -> Vec<u32> {
     if found.len() <= QUERIES_MAX {
         return found.to_vec();
     }
-    tracing::info!(queries = found.len(), sampled = QUERIES_MAX, "queries are sampled for the metrics");
+    tracing::info!(
+        queries = found.len(),
+        sampled = QUERIES_MAX,
+        "queries are sampled for the metrics"
+    );
     let mut chosen: Vec<u32> = index::sample(random, found.len(), QUERIES_MAX)
         .into_iter()
         .map(|place| found[place])

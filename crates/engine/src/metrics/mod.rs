@@ -4,7 +4,7 @@
 //! weeks after the model was made. Both compare with simple rankings on the same queries.
 
 pub(crate) mod held_out;
-mod time_split;
 mod tally;
+mod time_split;
 
 pub use time_split::{Split, TimeSplit, time_split};

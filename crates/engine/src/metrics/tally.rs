@@ -82,6 +82,13 @@ mod tests {
     #[test]
     fn no_queries_are_zeros() {
         let found = Tally::new("none", 5, 1).into_baseline(5);
-        assert_eq!((found.hits_at_1_percent, found.recall_at_1_percent, found.coverage), (0.0, 0.0, 0.0));
+        assert_eq!(
+            (
+                found.hits_at_1_percent,
+                found.recall_at_1_percent,
+                found.coverage
+            ),
+            (0.0, 0.0, 0.0)
+        );
     }
 }

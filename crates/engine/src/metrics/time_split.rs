@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::recipes::item_affinity;
 use crate::score::Scorer;
 use crate::train::events::{Pairs, Prefix};
-use crate::train::{TrainOptions, Work};
+use crate::train::{Question, TrainOptions, Work};
 
 /// What to evaluate.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,16 +66,15 @@ pub fn time_split(
     let training = whole.before(split.time);
     let until = whole.before(split.time.saturating_add(split.horizon_seconds));
     let mut work = Work::new(progress, clock, 1);
-    let model = item_affinity::fit(&training, options, &mut work)?;
+    let model = item_affinity::fit(&training, Question::NextHorizon, options, &mut work)?;
     let card = model.card().clone();
-    let population: Vec<u32> = (0..training.users() as u32)
-        .filter(|&user| !training.events_of(user as usize).is_empty())
-        .collect();
+    let population = training.known_users();
     let scorer = Scorer::new(Arc::new(model), Some(&population));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.max(1))
         .build()?;
-    let mut found = pool.install(|| measure(&scorer, &training, &until, &population, split, options.seed));
+    let mut found =
+        pool.install(|| measure(&scorer, &training, &until, &population, split, options.seed));
     found.card = card;
     Ok(found)
 }
@@ -111,7 +110,10 @@ fn measure(
     let mut overlaps = Overlaps::new(users, &active[..k.min(active.len())]);
     for block in queries.chunks(scorer.block_len(k).min(4096)) {
         // Seen pairs can take every place of a list, so as many more are asked for.
-        let longest = block.iter().map(|&item| pairs.popularity(item as usize)).max();
+        let longest = block
+            .iter()
+            .map(|&item| pairs.popularity(item as usize))
+            .max();
         let rankings = scorer.top_users_here(block, k + longest.unwrap_or(0));
         for (&item, ranking) in block.iter().zip(rankings) {
             let seen = pairs.by_item.row(item as usize);
@@ -126,7 +128,7 @@ fn measure(
                     model.add(&new, first);
                     overlaps.add(&new);
                     for (tally, list) in simple.iter_mut().zip([
-                        without(&drawn(&mut random, users, users), seen, k),
+                        without(&drawn(&mut random, population, users), seen, k),
                         without(&active, seen, k),
                         without(&recent, seen, k),
                     ]) {
@@ -136,9 +138,12 @@ fn measure(
             } else {
                 model.add(list, all);
                 overlaps.add(list);
-                let by_chance = drawn(&mut random, users, k);
+                let by_chance = drawn(&mut random, population, k);
                 let top = |list: &[u32]| list[..k.min(list.len())].to_vec();
-                for (tally, list) in simple.iter_mut().zip([by_chance, top(&active), top(&recent)]) {
+                for (tally, list) in simple
+                    .iter_mut()
+                    .zip([by_chance, top(&active), top(&recent)])
+                {
                     tally.add(&list, all);
                 }
             }
@@ -253,7 +258,11 @@ impl Overlaps {
         if self.lists < 2 || self.places == 0 {
             return 0.0;
         }
-        let common: f64 = self.named.iter().map(|&c| c as f64 * (c.max(1) - 1) as f64).sum();
+        let common: f64 = self
+            .named
+            .iter()
+            .map(|&c| c as f64 * (c.max(1) - 1) as f64)
+            .sum();
         common / (self.places as f64 * (self.lists - 1) as f64)
     }
 
@@ -297,7 +306,10 @@ mod tests {
         // c is no part of the population; b's y at 30 lies beyond the horizon.
         assert_eq!(came, [vec![0, 1], vec![0]]);
         assert_eq!(first, [vec![1], vec![0]]);
-        assert_eq!(ranked(&training, 5, |events, _| events.len() as i64), [0, 1]);
+        assert_eq!(
+            ranked(&training, 5, |events, _| events.len() as i64),
+            [0, 1]
+        );
         assert_eq!(ranked(&training, 1, |_, last| last), [1]);
     }
 }

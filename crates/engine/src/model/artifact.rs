@@ -67,7 +67,10 @@ impl Model {
         for name in [TENSORS, USERS, ITEMS, HISTORY] {
             let path = dir.join(name);
             let Some(expected) = card.checksums.get(name) else {
-                return Err(Error::damaged(&dir.join(CARD), format!("it has no checksum of {name}")));
+                return Err(Error::damaged(
+                    &dir.join(CARD),
+                    format!("it has no checksum of {name}"),
+                ));
             };
             let found = sha256(&path)?;
             if found != *expected {
@@ -108,9 +111,8 @@ impl Model {
             ("item_vectors", vec![m, d], le_bytes(&self.item_vectors)),
             ("item_offsets", vec![m], le_bytes(&self.item_offsets)),
         ];
-        let broken = |error: safetensors::SafeTensorError| {
-            Error::io(path)(std::io::Error::other(error))
-        };
+        let broken =
+            |error: safetensors::SafeTensorError| Error::io(path)(std::io::Error::other(error));
         let mut views = Vec::new();
         for (name, shape, bytes) in &bytes {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?;
@@ -129,13 +131,18 @@ impl Model {
         for item in 0..self.items.len() {
             items.resize(history.starts[item + 1], item as u32);
         }
-        write_table(path, &["user", "item", "score"], history.users.len(), |rows| {
-            vec![
-                Arc::new(UInt32Array::from(history.users[rows.clone()].to_vec())),
-                Arc::new(UInt32Array::from(items[rows.clone()].to_vec())),
-                Arc::new(Float32Array::from(history.scores[rows].to_vec())),
-            ]
-        })
+        write_table(
+            path,
+            &["user", "item", "score"],
+            history.users.len(),
+            |rows| {
+                vec![
+                    Arc::new(UInt32Array::from(history.users[rows.clone()].to_vec())),
+                    Arc::new(UInt32Array::from(items[rows.clone()].to_vec())),
+                    Arc::new(Float32Array::from(history.scores[rows].to_vec())),
+                ]
+            },
+        )
     }
 }
 
@@ -155,8 +162,10 @@ fn write_table(
     let failed = |error: ParquetError| Error::io(path)(std::io::Error::other(error));
     let batch = |rows: Range<usize>| {
         let columns = names.iter().zip(columns(rows));
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (*name, column, false)))
-            .map_err(|error| failed(error.into()))
+        RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, column)| (*name, column, false)),
+        )
+        .map_err(|error| failed(error.into()))
     };
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
@@ -187,7 +196,10 @@ fn read_card(path: &Path) -> Result<Card, Error> {
     if card.format != FORMAT {
         return Err(Error::damaged(
             path,
-            format!("format {} is not format {FORMAT}, the one that can be read", card.format),
+            format!(
+                "format {} is not format {FORMAT}, the one that can be read",
+                card.format
+            ),
         ));
     }
     Ok(card)
@@ -219,9 +231,18 @@ fn read_history(path: &Path, items: usize) -> Result<History, Error> {
     };
     let mut last = 0;
     each_batch(path, |batch| {
-        let users = batch.column_by_name("user")?.as_any().downcast_ref::<UInt32Array>()?;
-        let numbers = batch.column_by_name("item")?.as_any().downcast_ref::<UInt32Array>()?;
-        let scores = batch.column_by_name("score")?.as_any().downcast_ref::<Float32Array>()?;
+        let users = batch
+            .column_by_name("user")?
+            .as_any()
+            .downcast_ref::<UInt32Array>()?;
+        let numbers = batch
+            .column_by_name("item")?
+            .as_any()
+            .downcast_ref::<UInt32Array>()?;
+        let scores = batch
+            .column_by_name("score")?
+            .as_any()
+            .downcast_ref::<Float32Array>()?;
         history.users.extend_from_slice(users.values());
         history.scores.extend_from_slice(scores.values());
         for &item in numbers.values() {
@@ -239,17 +260,15 @@ fn read_history(path: &Path, items: usize) -> Result<History, Error> {
     Ok(history)
 }
 
-fn each_batch(
-    path: &Path,
-    mut each: impl FnMut(&RecordBatch) -> Option<()>,
-) -> Result<(), Error> {
+fn each_batch(path: &Path, mut each: impl FnMut(&RecordBatch) -> Option<()>) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(|error| Error::damaged(path, error.to_string()))?;
     for batch in reader {
         let batch = batch.map_err(|error| Error::damaged(path, error.to_string()))?;
-        each(&batch).ok_or_else(|| Error::damaged(path, "its columns are not the expected ones"))?;
+        each(&batch)
+            .ok_or_else(|| Error::damaged(path, "its columns are not the expected ones"))?;
     }
     Ok(())
 }
@@ -266,7 +285,11 @@ fn read_tensor(
     if view.dtype() != Dtype::F32 || view.shape() != shape {
         return Err(Error::damaged(
             path,
-            format!("{name} is {:?} {:?} instead of F32 {shape:?}", view.dtype(), view.shape()),
+            format!(
+                "{name} is {:?} {:?} instead of F32 {shape:?}",
+                view.dtype(),
+                view.shape()
+            ),
         ));
     }
     Ok(view
@@ -279,7 +302,10 @@ fn read_tensor(
 }
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn sha256(path: &Path) -> Result<String, Error> {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::intensity::Intensity;
 use crate::train::Choices;
+use crate::train::intensity::Intensity;
 
 /// Name of the recipe in cards.
 pub const RECIPE_ITEM_AFFINITY: &str = "aws-item-affinity";

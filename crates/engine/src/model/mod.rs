@@ -7,6 +7,8 @@
 mod artifact;
 mod card;
 
+use crate::error::Error;
+
 pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY};
 
 /// A trained model. Users and items are numbered in the byte order of their ids.
@@ -72,7 +74,10 @@ impl Model {
             }
         }
         for (name, ids) in [("users", &parts.users), ("items", &parts.items)] {
-            if !ids.windows(2).all(|pair| pair[0].as_bytes() < pair[1].as_bytes()) {
+            if !ids
+                .windows(2)
+                .all(|pair| pair[0].as_bytes() < pair[1].as_bytes())
+            {
                 return Err(format!("the ids of {name} do not ascend"));
             }
         }
@@ -96,7 +101,10 @@ impl Model {
             &parts.item_offsets,
             &history.scores,
         ];
-        if floats.iter().any(|values| values.iter().any(|value| value.is_nan())) {
+        if floats
+            .iter()
+            .any(|values| values.iter().any(|value| value.is_nan()))
+        {
             return Err("a value is not a number".into());
         }
         Ok(Model {
@@ -110,6 +118,35 @@ impl Model {
             history: parts.history,
             card: parts.card,
         })
+    }
+
+    /// A model of bare vectors: numbered ids, no offsets, no history. For comparisons with other engines
+    /// on the same factors. Lengths that are no multiple of `dimension` are refused.
+    pub fn from_vectors(
+        dimension: usize,
+        user_vectors: Vec<f32>,
+        item_vectors: Vec<f32>,
+    ) -> Result<Model, Error> {
+        let (users, items) = (
+            user_vectors.len() / dimension.max(1),
+            item_vectors.len() / dimension.max(1),
+        );
+        let ids = |count: usize| (0..count).map(|number| format!("{number:010}")).collect();
+        Model::new(Parts {
+            dimension,
+            users: ids(users),
+            items: ids(items),
+            user_vectors,
+            user_offsets: vec![0.0; users],
+            item_vectors,
+            item_offsets: vec![0.0; items],
+            history: History {
+                starts: vec![0; items + 1],
+                ..History::default()
+            },
+            card: Card::default(),
+        })
+        .map_err(Error::Input)
     }
 
     /// Length of the vectors.
@@ -129,13 +166,17 @@ impl Model {
 
     /// The number of an item, if the model knows it.
     pub fn item(&self, id: &str) -> Option<u32> {
-        let place = self.items.binary_search_by(|item| item.as_bytes().cmp(id.as_bytes()));
+        let place = self
+            .items
+            .binary_search_by(|item| item.as_bytes().cmp(id.as_bytes()));
         place.ok().map(|place| place as u32)
     }
 
     /// The number of a user, if the model knows it.
     pub fn user(&self, id: &str) -> Option<u32> {
-        let place = self.users.binary_search_by(|user| user.as_bytes().cmp(id.as_bytes()));
+        let place = self
+            .users
+            .binary_search_by(|user| user.as_bytes().cmp(id.as_bytes()));
         place.ok().map(|place| place as u32)
     }
 
@@ -181,7 +222,12 @@ impl Model {
             + self.item_vectors.len()
             + self.item_offsets.len()
             + 2 * self.history.users.len();
-        let text: usize = self.users.iter().chain(&self.items).map(|id| id.len() + 24).sum();
+        let text: usize = self
+            .users
+            .iter()
+            .chain(&self.items)
+            .map(|id| id.len() + 24)
+            .sum();
         (floats * 4 + self.history.starts.len() * 8 + text) as u64
     }
 }
@@ -222,7 +268,9 @@ impl Model {
             users: (0..users).map(|user| format!("u{user:07}")).collect(),
             items: (0..items).map(|item| format!("i{item:07}")).collect(),
             user_vectors,
-            user_offsets: (0..users).map(|_| random.random::<f32>() * 2.0 - 4.0).collect(),
+            user_offsets: (0..users)
+                .map(|_| random.random::<f32>() * 2.0 - 4.0)
+                .collect(),
             item_vectors,
             item_offsets: vec![0.0; items],
             history,

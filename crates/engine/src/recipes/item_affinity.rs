@@ -2,7 +2,7 @@
 //!
 //! Trains twice: on the oldest four fifths of every user's events, to measure the metrics the service
 //! reports, and on everything, the model that is delivered. Each training chooses its settings on its
-//! own validation period, so the metrics are those of data nothing was chosen on.
+//! own validation events, so the metrics are those of data nothing was chosen on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
 use crate::progress::Progress;
 use crate::score::Scorer;
 use crate::train::events::Prefix;
-use crate::train::{self, Fitted, Work, ials, kernels};
+use crate::train::{self, Fitted, Question, Work, ials, kernels};
 
 pub use crate::train::TrainOptions;
 
@@ -60,14 +60,14 @@ pub fn train(
     let start = work.seconds();
     let whole = Prefix::whole(data);
     let oldest = whole.oldest_four_fifths();
-    let first = fit(&oldest, options, &mut work)?;
+    let first = fit(&oldest, Question::NewestFifth, options, &mut work)?;
     let scorer = Scorer::new(Arc::new(first), None);
     let pool = pool(options)?;
     let metrics = pool.install(|| held_out::measure(&scorer, &oldest, &whole, options.seed));
     let metrics_end = work.seconds();
 
     let mut model = if options.final_fit {
-        fit(&whole, options, &mut work)?
+        fit(&whole, Question::NextHorizon, options, &mut work)?
     } else {
         Arc::unwrap_or_clone(scorer.into_model())
     };
@@ -90,6 +90,7 @@ pub fn train(
 /// Trains one model on a prefix of the data.
 pub(crate) fn fit(
     prefix: &Prefix<'_>,
+    question: Question,
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Model, Error> {
@@ -102,7 +103,7 @@ pub(crate) fn fit(
         )));
     }
     let interactions = prefix.len();
-    let fitted = pool(options)?.install(|| train::fit(prefix, options, work))?;
+    let fitted = pool(options)?.install(|| train::fit(prefix, question, options, work))?;
     let Fitted {
         user_vectors,
         user_offsets,
@@ -150,7 +151,9 @@ fn settings() -> BTreeMap<String, f64> {
         ("sweeps", train::SWEEPS as f64),
         ("sweeps_after_validation", train::SWEEPS_AGAIN as f64),
     ];
-    settings.map(|(name, value)| (name.to_string(), value)).into()
+    settings
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
 }
 
 fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
@@ -158,3 +161,6 @@ fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
         .num_threads(options.threads.max(1))
         .build()?)
 }
+
+#[cfg(test)]
+mod tests;

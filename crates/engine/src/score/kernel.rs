@@ -140,8 +140,7 @@ pub(crate) fn exact(query: &[f32], panel: &[Lane], lane: usize, offset: f32) -> 
 /// f32 could overflow, and never less than what underflow can lose.
 pub(crate) fn slack(dimension: usize, product_max: f64, offset_max: f64) -> f64 {
     let size = product_max + offset_max;
-    // Not `size >= 1e37`: what is not a number must give infinity too.
-    if !(size < 1e37) {
+    if size.is_nan() || size >= 1e37 {
         return f64::INFINITY;
     }
     let terms = (dimension + 2) as f64;
@@ -223,7 +222,12 @@ mod tests {
         offsets.0[3] = 0.0;
         let queries = vec![[0.5; QUERIES]; 10];
         for tile in [portable as Tile, best()] {
-            let hits = tile(&panel, &offsets, &queries, &[4.9, 5.1, -200.0, 0.0, 0.0, f32::INFINITY]);
+            let hits = tile(
+                &panel,
+                &offsets,
+                &queries,
+                &[4.9, 5.1, -200.0, 0.0, 0.0, f32::INFINITY],
+            );
             assert_eq!(hits, [8, 0, 0xffff, 8, 8, 0]);
         }
     }

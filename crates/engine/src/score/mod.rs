@@ -106,7 +106,12 @@ impl Scorer {
     }
 
     /// The `k` best users of each item, in the order of `items`; fewer if there are fewer users.
-    pub fn top_users(&self, items: &[u32], k: usize, threads: usize) -> Result<Vec<Ranking>, Error> {
+    pub fn top_users(
+        &self,
+        items: &[u32],
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .build()?;
@@ -135,7 +140,10 @@ impl Scorer {
             .map(|&item| self.query(item as usize, k))
             .collect();
         let panels = self.packed.len().div_ceil(kernel::LANES);
-        self.tiles_total.fetch_add((items.len().div_ceil(QUERIES) * panels) as u64, Ordering::Relaxed);
+        self.tiles_total.fetch_add(
+            (items.len().div_ceil(QUERIES) * panels) as u64,
+            Ordering::Relaxed,
+        );
         let mut tiles: Vec<Group> = Vec::new();
         for chunk in 0..self.packed.chunks() {
             // Regrouped at 0, 1, 2, 4, 8, …: early, when thresholds settle, and rarely later.
@@ -206,7 +214,10 @@ impl Scorer {
         let mut live = false;
         for (place, &member) in tile.members.iter().enumerate() {
             let query = &queries[member];
-            if !self.packed.beyond(chunk, query.norm, query.best.threshold()) {
+            if !self
+                .packed
+                .beyond(chunk, query.norm, query.best.threshold())
+            {
                 thresholds[place] = self.threshold(chunk, query);
                 live = true;
             }
@@ -215,7 +226,8 @@ impl Scorer {
             return;
         }
         let panels = chunk * PANELS_AT_ONCE..self.packed.panels_until(chunk);
-        self.tiles_computed.fetch_add(panels.len() as u64, Ordering::Relaxed);
+        self.tiles_computed
+            .fetch_add(panels.len() as u64, Ordering::Relaxed);
         for panel in panels {
             let (vectors, offsets) = self.packed.panel(panel);
             let hits = (self.tile)(vectors, offsets, &tile.vectors, &thresholds);

@@ -15,11 +15,18 @@ fn brute_force(model: &Model, item: usize, k: usize, candidates: Option<&[u32]>)
             Ok(place) => (f64::from(scores[place]) + 0.0, user),
             Err(_) => {
                 let mut sums = [0.0f64; 4];
-                for (j, (q, p)) in query.iter().zip(model.user_vector(user as usize)).enumerate() {
+                for (j, (q, p)) in query
+                    .iter()
+                    .zip(model.user_vector(user as usize))
+                    .enumerate()
+                {
                     sums[j % 4] += f64::from(*q) * f64::from(*p);
                 }
                 let offset = f64::from(model.user_offset(user as usize));
-                ((sums[0] + sums[1]) + (sums[2] + sums[3]) + offset + 0.0, user)
+                (
+                    (sums[0] + sums[1]) + (sums[2] + sums[3]) + offset + 0.0,
+                    user,
+                )
             }
         })
         .collect();
@@ -48,12 +55,21 @@ fn check(model: &Arc<Model>, k: usize, candidates: Option<&[u32]>) {
 
 #[test]
 fn generated_models_of_several_shapes() {
-    for (users, items, dimension) in [(1, 1, 1), (15, 7, 3), (16, 6, 8), (1000, 40, 9), (5000, 13, 33)] {
+    for (users, items, dimension) in [
+        (1, 1, 1),
+        (15, 7, 3),
+        (16, 6, 8),
+        (1000, 40, 9),
+        (5000, 13, 33),
+    ] {
         let model = Arc::new(Model::generated(users, items, dimension, users as u64));
         for k in [1, 2, 25, users, users + 7] {
             check(&model, k, None);
         }
-        let some: Vec<u32> = (0..users as u32).filter(|user| user % 3 == 0).rev().collect();
+        let some: Vec<u32> = (0..users as u32)
+            .filter(|user| user % 3 == 0)
+            .rev()
+            .collect();
         check(&model, 5, Some(&some));
         check(&model, 5, Some(&[]));
     }
@@ -87,9 +103,13 @@ fn parts_of(model: &Model) -> Parts {
         dimension: model.dimension(),
         users: model.users().to_vec(),
         items: model.items().to_vec(),
-        user_vectors: (0..n).flat_map(|user| model.user_vector(user).to_vec()).collect(),
+        user_vectors: (0..n)
+            .flat_map(|user| model.user_vector(user).to_vec())
+            .collect(),
         user_offsets: (0..n).map(|user| model.user_offset(user)).collect(),
-        item_vectors: (0..m).flat_map(|item| model.item_vector(item).to_vec()).collect(),
+        item_vectors: (0..m)
+            .flat_map(|item| model.item_vector(item).to_vec())
+            .collect(),
         item_offsets: vec![0.0; m],
         history: model.history().clone(),
         card: Card::default(),

@@ -292,7 +292,8 @@ impl Slate {
         }
         kernels::exp_in_place(scores);
         let mut sums = [0.0f64; 6];
-        for ((e, product), popularity) in scores.iter().zip(&self.products).zip(&self.popularities) {
+        for ((e, product), popularity) in scores.iter().zip(&self.products).zip(&self.popularities)
+        {
             let (e, f, g) = (f64::from(*e), f64::from(*product), f64::from(*popularity));
             let terms = [e, e * f, e * g, e * f * f, e * f * g, e * g * g];
             for (sum, term) in sums.iter_mut().zip(terms) {
@@ -375,8 +376,9 @@ fn newton_step(weights: Weights, at: &Likelihood) -> (f64, f64) {
     let [gb, gc] = at.gradient;
     let [bb, bc, cc] = at.curvature;
     let (bb, cc) = (bb + 1e-6, cc + 1e-6);
-    let stuck =
-        |value: f64, max: f64, slope: f64| (value <= 0.0 && slope < 0.0) || (value >= max && slope > 0.0);
+    let stuck = |value: f64, max: f64, slope: f64| {
+        (value <= 0.0 && slope < 0.0) || (value >= max && slope > 0.0)
+    };
     match (
         stuck(weights.b, FACTOR_MAX, gb),
         stuck(weights.c, POPULARITY_MAX, gc),
@@ -442,7 +444,10 @@ mod tests {
     fn the_weights_that_made_the_choices_are_found() {
         for (b, c) in [(6.2, 0.6), (1.9, 0.75), (9.6, 0.1)] {
             let (found, _) = fit_weights(&slates(b, c), Weights { b: 1.0, c: 1.0 });
-            assert!((found.b - b).abs() < 0.02 && (found.c - c).abs() < 0.02, "{found:?}");
+            assert!(
+                (found.b - b).abs() < 0.02 && (found.c - c).abs() < 0.02,
+                "{found:?}"
+            );
         }
         // Choices that shun popularity: c stays at its bound.
         let (found, _) = fit_weights(&slates(4.0, -0.5), Weights { b: 1.0, c: 1.0 });
@@ -483,10 +488,10 @@ mod tests {
         for (user, (exact, drawn)) in exact.iter().zip(&drawn).enumerate() {
             let mut seen = 0.0;
             let mut unseen = 0.0;
-            for item in 0..data.items.len() {
+            for (item, &popularity) in popularity.iter().enumerate() {
                 let score = weights.b
                     * f64::from(kernels::dot(towers.user(user), towers.item(item)))
-                    + weights.c * f64::from(popularity[item]);
+                    + weights.c * f64::from(popularity);
                 if pairs.by_user.row(user).contains(&(item as u32)) {
                     seen += libm::exp(score);
                 } else {

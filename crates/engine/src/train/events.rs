@@ -68,6 +68,14 @@ impl<'a> Prefix<'a> {
         self.ends[user]..whole.ends[user]
     }
 
+    /// The users with an event.
+    pub(crate) fn known_users(&self) -> Vec<u32> {
+        let users = 0..self.users() as u32;
+        users
+            .filter(|&user| !self.events_of(user as usize).is_empty())
+            .collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         (0..self.users())
             .map(|user| self.events_of(user).len())

@@ -24,7 +24,9 @@ pub(crate) fn interactions(rows: &[(&str, &str, i64)]) -> Interactions {
             user += 1;
             data.user_starts.push(data.event_items.len());
         }
-        let item = items.binary_search_by(|item| item.as_str().cmp(row.2)).unwrap();
+        let item = items
+            .binary_search_by(|item| item.as_str().cmp(row.2))
+            .unwrap();
         data.event_items.push(item as u32);
         data.event_times.push(row.1);
     }

@@ -22,9 +22,11 @@ pub(crate) const REGULARISATION: f64 = 0.01;
 /// Standard deviation of the start, times √d.
 const START_SCALE: f64 = 0.1;
 /// Conjugate-gradient steps of a row in each half-step. They start from the row's last solution.
-pub(crate) const STEPS: usize = 3;
-/// Steps of the fold-in, which has to be exact.
+pub(crate) const STEPS: usize = 2;
+/// Most steps of the fold-in, which starts farther away.
 const FOLD_IN_STEPS: usize = 12;
+/// Squared residual at which a folded-in user counts as solved.
+const FOLD_IN_TOLERANCE: f32 = 1e-6;
 /// Squared residual at which a row counts as solved.
 const TOLERANCE: f32 = 1e-9;
 /// Rows a worker takes at a time.
@@ -110,7 +112,7 @@ impl Towers {
                             weights: Some(row_weights),
                             diagonal,
                             steps: FOLD_IN_STEPS,
-                            tolerance: TOLERANCE,
+                            tolerance: FOLD_IN_TOLERANCE,
                         };
                         kernels::solve(&system, x, scratch);
                     }
@@ -164,13 +166,7 @@ pub(crate) enum Side {
     Items,
 }
 
-fn solve_rows(
-    rows: &Sparse,
-    other: &[f32],
-    out: &mut [f32],
-    values: &[f32],
-    others: usize,
-) -> f64 {
+fn solve_rows(rows: &Sparse, other: &[f32], out: &mut [f32], values: &[f32], others: usize) -> f64 {
     let stride = values.len();
     let losses: Vec<f64> = out
         .par_chunks_mut(ROWS_AT_ONCE * stride)
@@ -203,7 +199,11 @@ fn solve_rows(
 fn set_diagonal(diagonal: &mut Vec<f32>, values: &[f32], count: usize, others: usize) {
     let ridge = ridge(count, others) as f32;
     diagonal.clear();
-    diagonal.extend(values.iter().map(|value| UNSEEN_WEIGHT as f32 * value + ridge));
+    diagonal.extend(
+        values
+            .iter()
+            .map(|value| UNSEEN_WEIGHT as f32 * value + ridge),
+    );
 }
 
 fn ridge(count: usize, others: usize) -> f64 {
@@ -216,7 +216,9 @@ fn start_scale(dimension: usize) -> f32 {
 
 /// The sum of four uniform numbers, scaled to variance 1: near enough to normal for a start.
 fn near_normal(bits: u64) -> f32 {
-    let sum: u32 = (0..4).map(|part| ((bits >> (16 * part)) & 0xffff) as u32).sum();
+    let sum: u32 = (0..4)
+        .map(|part| ((bits >> (16 * part)) & 0xffff) as u32)
+        .sum();
     // Four uniforms on 0..65536: mean 2·65535, variance 4·65536²/12.
     (sum as f32 - 131_070.0) / 37_837.23
 }

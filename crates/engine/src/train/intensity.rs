@@ -61,7 +61,8 @@ pub(crate) fn fit(prefix: &Prefix<'_>, horizon: i64) -> Option<Intensity> {
                 let features = features(prefix, user, start, horizon)?;
                 let times = &prefix.data.event_times[prefix.events_of(user)];
                 let until = start.saturating_add(horizon);
-                let count = times.partition_point(|&t| t < until) - times.partition_point(|&t| t < start);
+                let count =
+                    times.partition_point(|&t| t < until) - times.partition_point(|&t| t < start);
                 Some((features, count as f64))
             })
             .collect();
@@ -95,21 +96,23 @@ impl Intensity {
         coefficients.copy_from_slice(&self.coefficients);
         (0..prefix.users())
             .into_par_iter()
-            .map(|user| match features(prefix, user, now, self.horizon_seconds) {
-                Some(mut features) => {
-                    standardise(&mut features, &means, &deviations);
-                    linear_term(&features, &coefficients)
-                }
-                None => f64::NEG_INFINITY,
-            })
+            .map(
+                |user| match features(prefix, user, now, self.horizon_seconds) {
+                    Some(mut features) => {
+                        standardise(&mut features, &means, &deviations);
+                        linear_term(&features, &coefficients)
+                    }
+                    None => f64::NEG_INFINITY,
+                },
+            )
             .collect()
     }
 }
 
-/// log(1 + events), what stands in for λ when nothing could be fitted.
-pub(crate) fn log_counts(prefix: &Prefix<'_>) -> Vec<f64> {
+/// log(more + events), what stands in for λ when nothing is fitted.
+pub(crate) fn log_counts(prefix: &Prefix<'_>, more: f64) -> Vec<f64> {
     (0..prefix.users())
-        .map(|user| libm::log1p(prefix.events_of(user).len() as f64))
+        .map(|user| libm::log(more + prefix.events_of(user).len() as f64))
         .collect()
 }
 
@@ -158,7 +161,11 @@ fn decay(counts: &mut [f64; DECAYS], taus: &[f64; DECAYS], age: f64) {
     for (count, tau) in counts.iter_mut().zip(taus) {
         let rate = age / tau;
         // e^−40 of anything is nothing next to 1.
-        *count = if rate > 40.0 { 0.0 } else { *count * libm::exp(-rate) };
+        *count = if rate > 40.0 {
+            0.0
+        } else {
+            *count * libm::exp(-rate)
+        };
     }
 }
 
@@ -178,7 +185,11 @@ fn moments(rows: &[(Features, f64)]) -> (Features, Features) {
     }
     for deviation in &mut deviations {
         // A feature that never varies says nothing; dividing by one keeps it at zero.
-        *deviation = if *deviation > 1e-12 { deviation.sqrt() } else { 1.0 };
+        *deviation = if *deviation > 1e-12 {
+            deviation.sqrt()
+        } else {
+            1.0
+        };
     }
     (means, deviations)
 }
@@ -224,7 +235,10 @@ fn regress(rows: &[(Features, f64)]) -> Option<[f64; COLUMNS]> {
             break;
         }
     }
-    coefficients.iter().all(|c| c.is_finite()).then_some(coefficients)
+    coefficients
+        .iter()
+        .all(|c| c.is_finite())
+        .then_some(coefficients)
 }
 
 fn loss(rows: &[(Features, f64)], coefficients: &[f64; COLUMNS]) -> f64 {
@@ -243,6 +257,7 @@ fn loss(rows: &[(Features, f64)], coefficients: &[f64; COLUMNS]) -> f64 {
     parts.iter().sum::<f64>() / rows.len() as f64 + RIDGE * ridge
 }
 
+#[allow(clippy::needless_range_loop)] // Matrices read best with their indices.
 fn newton_step(rows: &[(Features, f64)], coefficients: &[f64; COLUMNS]) -> Option<[f64; COLUMNS]> {
     let parts: Vec<([[f64; COLUMNS]; COLUMNS], [f64; COLUMNS])> = rows
         .par_chunks(BLOCK_USERS)
@@ -312,7 +327,10 @@ mod tests {
         let found = regress(&rows).unwrap();
         assert!((found[0] - libm::log(4.0)).abs() < 1e-3, "{found:?}");
         assert!((found[4] - libm::log(2.0)).abs() < 1e-3, "{found:?}");
-        let rest: f64 = (1..COLUMNS).filter(|&j| j != 4).map(|j| found[j].abs()).sum();
+        let rest: f64 = (1..COLUMNS)
+            .filter(|&j| j != 4)
+            .map(|j| found[j].abs())
+            .sum();
         assert!(rest < 1e-9);
     }
 
@@ -346,7 +364,11 @@ mod tests {
         let intensity = fit(&prefix, 200).unwrap();
         let rates = intensity.log_rates(&prefix, last + 1);
         for user in 0..20 {
-            assert!((rates[user] - libm::log(20.0)).abs() < 0.2, "{}", rates[user]);
+            assert!(
+                (rates[user] - libm::log(20.0)).abs() < 0.2,
+                "{}",
+                rates[user]
+            );
             assert!((rates[user + 20] - libm::log(2.0)).abs() < 0.4);
         }
     }

@@ -15,8 +15,13 @@ const GATHER_FLOATS_MAX: usize = 1 << 20;
 /// Rows asked for ahead of their use; hides the latency of random reads.
 const PREFETCH_ROWS: usize = 8;
 
-/// The instruction set the kernels run on, as the model card records it.
+/// The instruction set training runs on, as the model card records it: these kernels use AVX2, the
+/// matrix products of `linear` also AVX-512.
 pub(crate) fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() && std::arch::is_x86_feature_detected!("avx512f") {
+        return "avx512f";
+    }
     if has_avx2() { "avx2+fma" } else { "baseline" }
 }
 
@@ -108,11 +113,7 @@ fn exp_avx2(values: &mut [f32]) {
 }
 
 #[inline(always)]
-fn solve_body<const FMA: bool>(
-    system: &System<'_>,
-    x: &mut [f32],
-    scratch: &mut Scratch,
-) -> f64 {
+fn solve_body<const FMA: bool>(system: &System<'_>, x: &mut [f32], scratch: &mut Scratch) -> f64 {
     let stride = system.diagonal.len();
     let count = system.indices.len();
     if count == 0 {
@@ -356,7 +357,15 @@ fn exp_body(values: &mut [f32]) {
         let r = x - power * LN_2_HIGH - power * LN_2_LOW;
         // Taylor up to r^7/7! is below one unit in the last place for |r| <= ln 2 / 2.
         let mut sum = 1.0 / 5040.0;
-        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        for coefficient in [
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ] {
             sum = sum * r + coefficient;
         }
         let scale = f32::from_bits((((power as i32) + 127) as u32) << 23);
@@ -375,6 +384,7 @@ mod tests {
     }
 
     /// Solves the dense system by elimination in f64.
+    #[allow(clippy::needless_range_loop)] // Matrices read best with their indices.
     fn dense(system: &System<'_>) -> Vec<f64> {
         let n = system.diagonal.len();
         let mut a = vec![vec![0.0f64; n + 1]; n];

@@ -80,8 +80,9 @@ pub(crate) fn eigen(gram: &[f64], stride: usize, dimension: usize) -> Option<Eig
 /// Multiplies every row by `basis` (stride × stride) from the right, in place.
 pub(crate) fn rotate(rows: &mut [f32], stride: usize, basis: &[f32]) {
     let basis = MatRef::from_row_major_slice(basis, stride, stride);
-    rows.par_chunks_mut(BLOCK_ROWS * stride)
-        .for_each_init(Vec::new, |copy: &mut Vec<f32>, block| {
+    rows.par_chunks_mut(BLOCK_ROWS * stride).for_each_init(
+        Vec::new,
+        |copy: &mut Vec<f32>, block| {
             copy.clear();
             copy.extend_from_slice(block);
             let count = block.len() / stride;
@@ -93,7 +94,8 @@ pub(crate) fn rotate(rows: &mut [f32], stride: usize, basis: &[f32]) {
                 1.0f32,
                 Par::Seq,
             );
-        });
+        },
+    );
 }
 
 /// Inner products of each row of `left` with each row of `right`, row-major into `out`.
@@ -110,6 +112,7 @@ pub(crate) fn products(left: &[f32], right: &[f32], stride: usize, out: &mut [f3
 }
 
 /// Solves a symmetric positive system of `N` unknowns by Cholesky; `None` if it is not positive.
+#[allow(clippy::needless_range_loop)] // Matrices read best with their indices.
 pub(crate) fn solve_small<const N: usize>(a: &[[f64; N]; N], b: &[f64; N]) -> Option<[f64; N]> {
     let mut lower = [[0.0f64; N]; N];
     for i in 0..N {
@@ -175,12 +178,26 @@ mod tests {
         rotate(&mut rotated, stride, &eigen.vectors);
         let mut before = vec![0.0f32; 9];
         let mut after = vec![0.0f32; 9];
-        products(&rows[..3 * stride], &rows[..3 * stride], stride, &mut before);
-        products(&rotated[..3 * stride], &rotated[..3 * stride], stride, &mut after);
+        products(
+            &rows[..3 * stride],
+            &rows[..3 * stride],
+            stride,
+            &mut before,
+        );
+        products(
+            &rotated[..3 * stride],
+            &rotated[..3 * stride],
+            stride,
+            &mut after,
+        );
         for (before, after) in before.iter().zip(after) {
             assert!((before - after).abs() < 1e-3);
         }
-        assert!(rotated.chunks(stride).all(|row| row[dimension..] == [0.0; 3]));
+        assert!(
+            rotated
+                .chunks(stride)
+                .all(|row| row[dimension..] == [0.0; 3])
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ const DECAYS: [Option<f64>; 7] = [
 /// Fewer held-back events than this choose nothing.
 const VALIDATION_EVENTS_MIN: usize = 100;
 /// Users whose events choose fold-in and weights.
-const CALIBRATION_USERS_MAX: usize = 1024;
+const CALIBRATION_USERS_MAX: usize = 512;
 /// Users whose events fit the treatment of repeats.
 const REPEAT_USERS_MAX: usize = 16_384;
 /// Users of one block of the final pass.
@@ -139,6 +139,17 @@ impl<'a> Work<'a> {
     }
 }
 
+/// What the model will be asked, which decides where the validation cuts and what λ is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Question {
+    /// Who comes in the next horizon? Validation holds back the last horizon; λ is fitted.
+    NextHorizon,
+    /// Who are the newest fifth of every user's events with? Validation holds back the same way, and λ is
+    /// the number of events: the split says itself how many events of a user come next, and a user's
+    /// events end where the split cut them, which a fitted λ would take for the user's silence.
+    NewestFifth,
+}
+
 /// Everything of a model but ids and card.
 pub(crate) struct Fitted {
     pub(crate) user_vectors: Vec<f32>,
@@ -154,6 +165,7 @@ pub(crate) struct Fitted {
 /// Trains on a prefix of the data: validation, towers, intensity. Runs in the current thread pool.
 pub(crate) fn fit(
     prefix: &Prefix<'_>,
+    question: Question,
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Fitted, Error> {
@@ -165,7 +177,10 @@ pub(crate) fn fit(
     let horizon = (span / HORIZON_PARTS).min(HORIZON_SECONDS_MAX);
     let end = last.saturating_add(1);
 
-    let before = prefix.before(end.saturating_sub(horizon));
+    let before = match question {
+        Question::NextHorizon => prefix.before(end.saturating_sub(horizon)),
+        Question::NewestFifth => prefix.oldest_four_fifths(),
+    };
     let held_back = HeldBack::new(prefix, &before);
     let (choices, start) = if held_back.events >= VALIDATION_EVENTS_MIN {
         let pairs = &held_back.pairs;
@@ -178,8 +193,8 @@ pub(crate) fn fit(
         (choices, Some(towers))
     } else {
         notes.push(format!(
-            "only {} of at least {VALIDATION_EVENTS_MIN} events of known users and items lie in the last \
-             {horizon} seconds; fold-in, calibration and repeats keep their defaults",
+            "only {} of at least {VALIDATION_EVENTS_MIN} events of known users and items could be held back; \
+             fold-in, calibration and repeats keep their defaults",
             held_back.events
         ));
         let choices = Choices {
@@ -200,17 +215,29 @@ pub(crate) fn fit(
     drop(held_back);
 
     let pairs = Pairs::new(prefix);
-    let sweeps = if start.is_some() { SWEEPS_AGAIN } else { SWEEPS };
+    let sweeps = if start.is_some() {
+        SWEEPS_AGAIN
+    } else {
+        SWEEPS
+    };
     let mut towers = start.unwrap_or_else(|| random_towers(prefix, options));
     for sweep in 1..=sweeps {
         work.sweep(&mut towers, &pairs, &format!("sweep {sweep}"))?;
     }
-    let intensity = intensity::fit(prefix, horizon);
-    let log_rates = match &intensity {
-        Some(intensity) => intensity.log_rates(prefix, end),
-        None => {
-            notes.push("too few events to fit the intensity; it is 1 + the number of events".into());
-            intensity::log_counts(prefix)
+    let intensity = match question {
+        Question::NextHorizon => intensity::fit(prefix, horizon),
+        Question::NewestFifth => None,
+    };
+    let log_rates = match (&intensity, question) {
+        (Some(intensity), _) => intensity.log_rates(prefix, end),
+        (None, Question::NewestFifth) => {
+            notes.push("the intensity is the number of events, as the split of the metrics asks".into());
+            intensity::log_counts(prefix, 0.0)
+        }
+        (None, Question::NextHorizon) => {
+            notes
+                .push("too few events to fit the intensity; it is 1 + the number of events".into());
+            intensity::log_counts(prefix, 1.0)
         }
     };
     let fitted = assemble(prefix, &pairs, towers, &choices, &log_rates, options)?;
@@ -303,7 +330,10 @@ fn choose(
             vectors: &vectors,
         };
         let slates = scored.slates(|user| held_back.items_of(user));
-        let events: usize = some.iter().map(|&user| held_back.items_of(user).len()).sum();
+        let events: usize = some
+            .iter()
+            .map(|&user| held_back.items_of(user).len())
+            .sum();
         let (found, likelihood) = calibrate::fit_weights(&slates, weights);
         weights = found;
         likelihoods.push((decay, likelihood / events as f64));

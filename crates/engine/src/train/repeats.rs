@@ -52,13 +52,14 @@ pub(crate) struct Observation {
 
 /// The best κ, π and τ for the observations, and their log-likelihood.
 pub(crate) fn fit(observations: &[Observation]) -> (Repeats, f64) {
-    let mut best = (Repeats::NONE, likelihood(observations, 0.0, 0.0, 0));
+    let evidence = Evidence::new(observations);
+    let mut best = (Repeats::NONE, evidence.likelihood(0.0, 0.0, 0));
     if observations.is_empty() {
         return best;
     }
     for (tau, &tau_days) in TAU_DAYS.iter().enumerate() {
-        let (log_kappa, pi) = settle(observations, tau);
-        let found = likelihood(observations, log_kappa, pi, tau);
+        let (log_kappa, pi) = evidence.settle(tau);
+        let found = evidence.likelihood(log_kappa, pi, tau);
         if found > best.1 {
             let repeats = Repeats {
                 log_kappa,
@@ -99,78 +100,133 @@ pub(crate) fn own_shares(
     }
 }
 
-fn settle(observations: &[Observation], tau: usize) -> (f64, f64) {
-    let (mut log_kappa, mut pi) = (0.0f64, 0.3f64);
-    for _ in 0..TURNS_MAX {
-        let next_kappa = match_repeats(observations, pi);
-        let next_pi = expect_own(observations, next_kappa, pi, tau);
-        let moved = (next_kappa - log_kappa).abs() + (next_pi - pi).abs();
-        (log_kappa, pi) = (next_kappa, next_pi);
-        if moved < 1e-5 {
-            break;
-        }
-    }
-    if pi < PI_MIN {
-        (match_repeats(observations, 0.0), 0.0)
-    } else {
-        (log_kappa, pi)
+/// The observations with their exponentials taken once, scaled by the larger part of Z.
+struct Evidence {
+    /// Equal masses in a row (a user's events) with their number.
+    masses: Vec<(Scaled, f64)>,
+    repeats: Vec<(Scaled, f64, [f64; TAU_DAYS.len()])>,
+    firsts: Vec<(Scaled, f64)>,
+}
+
+/// The parts of Z over the larger of them.
+#[derive(Clone, Copy)]
+struct Scaled {
+    seen: f64,
+    unseen: f64,
+}
+
+impl Scaled {
+    fn total(&self, kappa: f64) -> f64 {
+        (kappa * self.seen + self.unseen).max(f64::MIN_POSITIVE)
     }
 }
 
-/// The κ for which the expected number of repeats equals the observed one, by bisection.
-fn match_repeats(observations: &[Observation], pi: f64) -> f64 {
-    let observed = observations.iter().filter(|o| o.own.is_some()).count() as f64;
-    let expected = |log_kappa: f64| {
-        let model: f64 = ordered_sum(observations, |o| {
-            libm::exp(log_kappa + o.mass.seen - o.mass.log_total(log_kappa)).min(1.0)
-        });
-        (1.0 - pi) * model + pi * observations.len() as f64
-    };
-    let (mut low, mut high) = (-LOG_KAPPA_MAX, LOG_KAPPA_MAX);
-    if expected(low) >= observed {
-        return low;
+impl Evidence {
+    fn new(observations: &[Observation]) -> Evidence {
+        let mut evidence = Evidence {
+            masses: Vec::new(),
+            repeats: Vec::new(),
+            firsts: Vec::new(),
+        };
+        let mut last: Option<Mass> = None;
+        for o in observations {
+            let high = o.mass.seen.max(o.mass.unseen);
+            let high = if high.is_finite() { high } else { 0.0 };
+            let scaled = Scaled {
+                seen: libm::exp(o.mass.seen - high),
+                unseen: libm::exp(o.mass.unseen - high),
+            };
+            let score = libm::exp(o.score - high);
+            match o.own {
+                Some(own) => evidence.repeats.push((scaled, score, own)),
+                None => evidence.firsts.push((scaled, score)),
+            }
+            match evidence.masses.last_mut() {
+                Some((_, count)) if last == Some(o.mass) => *count += 1.0,
+                _ => evidence.masses.push((scaled, 1.0)),
+            }
+            last = Some(o.mass);
+        }
+        evidence
     }
-    if expected(high) <= observed {
-        return high;
+
+    fn count(&self) -> f64 {
+        (self.repeats.len() + self.firsts.len()) as f64
     }
-    for _ in 0..40 {
-        let middle = 0.5 * (low + high);
-        if expected(middle) < observed {
-            low = middle;
+
+    fn settle(&self, tau: usize) -> (f64, f64) {
+        let (mut log_kappa, mut pi) = (0.0f64, 0.3f64);
+        for _ in 0..TURNS_MAX {
+            let next_kappa = self.match_repeats(pi);
+            let next_pi = self.expect_own(next_kappa, pi, tau);
+            let moved = (next_kappa - log_kappa).abs() + (next_pi - pi).abs();
+            (log_kappa, pi) = (next_kappa, next_pi);
+            if moved < 1e-5 {
+                break;
+            }
+        }
+        if pi < PI_MIN {
+            (self.match_repeats(0.0), 0.0)
         } else {
-            high = middle;
+            (log_kappa, pi)
         }
     }
-    0.5 * (low + high)
-}
 
-/// One step of expectation maximisation for π.
-fn expect_own(observations: &[Observation], log_kappa: f64, pi: f64, tau: usize) -> f64 {
-    let sum = ordered_sum(observations, |o| {
-        let Some(own) = o.own else { return 0.0 };
-        let own = pi * own[tau];
-        let total = own + (1.0 - pi) * probability(o, log_kappa);
-        if total > 0.0 { own / total } else { 0.0 }
-    });
-    (sum / observations.len() as f64).clamp(0.0, PI_MAX)
-}
+    /// The κ for which the expected number of repeats equals the observed one, by bisection.
+    fn match_repeats(&self, pi: f64) -> f64 {
+        let observed = self.repeats.len() as f64;
+        let expected = |log_kappa: f64| {
+            let kappa = libm::exp(log_kappa);
+            let model = ordered_sum(&self.masses, |(mass, count)| {
+                count * kappa * mass.seen / mass.total(kappa)
+            });
+            (1.0 - pi) * model + pi * self.count()
+        };
+        let (mut low, mut high) = (-LOG_KAPPA_MAX, LOG_KAPPA_MAX);
+        if expected(low) >= observed {
+            return low;
+        }
+        if expected(high) <= observed {
+            return high;
+        }
+        for _ in 0..40 {
+            let middle = 0.5 * (low + high);
+            if expected(middle) < observed {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        0.5 * (low + high)
+    }
 
-fn probability(o: &Observation, log_kappa: f64) -> f64 {
-    let boost = if o.own.is_some() { log_kappa } else { 0.0 };
-    libm::exp(o.score + boost - o.mass.log_total(log_kappa))
-}
+    /// One step of expectation maximisation for π.
+    fn expect_own(&self, log_kappa: f64, pi: f64, tau: usize) -> f64 {
+        let kappa = libm::exp(log_kappa);
+        let sum = ordered_sum(&self.repeats, |(mass, score, own)| {
+            let own = pi * own[tau];
+            let total = own + (1.0 - pi) * kappa * score / mass.total(kappa);
+            if total > 0.0 { own / total } else { 0.0 }
+        });
+        (sum / self.count()).clamp(0.0, PI_MAX)
+    }
 
-fn likelihood(observations: &[Observation], log_kappa: f64, pi: f64, tau: usize) -> f64 {
-    ordered_sum(observations, |o| {
-        let own = o.own.map_or(0.0, |own| own[tau]);
-        let p = pi * own + (1.0 - pi) * probability(o, log_kappa);
-        libm::log(p.max(f64::MIN_POSITIVE))
-    })
+    fn likelihood(&self, log_kappa: f64, pi: f64, tau: usize) -> f64 {
+        let kappa = libm::exp(log_kappa);
+        let log = |p: f64| libm::log(p.max(f64::MIN_POSITIVE));
+        let repeats = ordered_sum(&self.repeats, |(mass, score, own)| {
+            log(pi * own[tau] + (1.0 - pi) * kappa * score / mass.total(kappa))
+        });
+        let firsts = ordered_sum(&self.firsts, |(mass, score)| {
+            log((1.0 - pi) * score / mass.total(kappa))
+        });
+        repeats + firsts
+    }
 }
 
 /// Σ over fixed blocks, blocks added in order: the same bytes for any number of threads.
-fn ordered_sum(observations: &[Observation], each: impl Fn(&Observation) -> f64 + Sync) -> f64 {
-    let parts: Vec<f64> = observations
+fn ordered_sum<T: Sync>(values: &[T], each: impl Fn(&T) -> f64 + Sync) -> f64 {
+    let parts: Vec<f64> = values
         .par_chunks(4096)
         .map(|block| block.iter().map(&each).sum())
         .collect();
@@ -227,7 +283,8 @@ mod tests {
         let (found, _) = fit(&all);
         assert!(found.pi > 0.3 && found.pi < 0.5, "{found:?}");
         // The expected repeats still match.
-        let share = libm::exp(found.log_kappa + all[0].mass.seen - all[0].mass.log_total(found.log_kappa));
+        let share =
+            libm::exp(found.log_kappa + all[0].mass.seen - all[0].mass.log_total(found.log_kappa));
         assert!(((1.0 - found.pi) * share + found.pi - 0.5).abs() < 1e-3);
     }
 

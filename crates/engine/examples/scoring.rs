@@ -1,0 +1,108 @@
+//! Measures exact top-k on one core against the processor's multiply-add peak:
+//! `scoring [users=1000000] [d=149] [queries=1020] [k=25] [norms=flat|spread]`.
+//!
+//! `flat` are Gaussian factors, where nothing can be left out; `spread` gives users log-normal norms,
+//! as trained factors have them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kindred_engine::model::Model;
+use kindred_engine::score::Scorer;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0
+}
+
+fn vectors(count: usize, dimension: usize, spread: bool, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut all = Vec::with_capacity(count * dimension);
+    for _ in 0..count {
+        let norm = if spread {
+            (0.7 * normal(random)).exp()
+        } else {
+            1.0
+        };
+        for _ in 0..dimension {
+            all.push((random.random::<f32>() - 0.5) * norm);
+        }
+    }
+    all
+}
+
+/// Billions of floating-point operations a second, twelve independent chains.
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::disallowed_methods, unsafe_code)]
+fn peak() -> f64 {
+    #[target_feature(enable = "avx2,fma")]
+    fn chains(rounds: usize) -> f32 {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
+        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
+        let mut sums = [_mm256_set1_ps(1.0); 12];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        let mut total = 0.0;
+        for sum in sums {
+            let mut lanes = [0.0f32; 8];
+            // SAFETY: the array has room for the eight floats that are stored.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+            total += lanes[0];
+        }
+        total
+    }
+    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
+    {
+        return f64::NAN;
+    }
+    let rounds = 20_000_000;
+    let start = Instant::now();
+    // SAFETY: the features were detected above.
+    std::hint::black_box(unsafe { chains(rounds) });
+    (rounds * 12 * 16) as f64 / start.elapsed().as_secs_f64() / 1e9
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak() -> f64 {
+    f64::NAN
+}
+
+#[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = |name: &str| {
+        arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
+    };
+    let number =
+        |name: &str, default: usize| text(name).and_then(|t| t.parse().ok()).unwrap_or(default);
+    let (users, d) = (number("users", 1_000_000), number("d", 149));
+    let (queries, k) = (number("queries", 1020), number("k", 25));
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let user_vectors = vectors(users, d, text("norms") == Some("spread"), &mut random);
+    let item_vectors = vectors(queries, d, false, &mut random);
+    let model = Arc::new(Model::from_vectors(d, user_vectors, item_vectors)?);
+    let start = Instant::now();
+    let scorer = Scorer::new(model, None);
+    println!("packed in {:.2} s", start.elapsed().as_secs_f64());
+    let items: Vec<u32> = (0..queries as u32).collect();
+    for _ in 0..3 {
+        let peak = peak();
+        let start = Instant::now();
+        for block in items.chunks(scorer.block_len(k)) {
+            std::hint::black_box(scorer.top_users(block, k, 1)?);
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let rate = 2.0 * (queries * users * d) as f64 / seconds / 1e9;
+        println!(
+            "{:.0} queries/s, {rate:.1} GFLOP/s effective, {:.2} of the peak of {peak:.1}",
+            queries as f64 / seconds,
+            rate / peak
+        );
+    }
+    Ok(())
+}
