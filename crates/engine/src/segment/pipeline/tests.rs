@@ -1,59 +1,62 @@
-//! The pipeline over memory: a worked example, malformed lines, several sources, interruptions.
-//!
-//! Outputs are compared byte for byte. Small models are written out by hand so that their rankings
-//! can be seen; interruptions use a generated one.
+//! The pipeline over memory: the specification's example, odd lines and files, changing inputs.
+
+mod interruptions;
 
 use super::*;
 use crate::data::source::MemorySource;
 use crate::model::{Card, History, Parts};
 use crate::progress::Silent;
 use kindred_types::time::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-#[derive(Debug)]
-struct StillClock;
-
-impl Clock for StillClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
+/// A model whose rankings are known: the users of an item's list in this order, then all others by id.
+fn scorer(users: &[&str], items: &[(&str, &[&str])]) -> Scorer {
+    let number = |id: &&str| users.iter().position(|user| user == id).unwrap() as u32;
+    let mut history = History {
+        starts: vec![0],
+        ..History::default()
+    };
+    for (_, list) in items {
+        let places = list.iter().enumerate();
+        let mut pairs: Vec<(u32, f32)> = places
+            .map(|(place, id)| (number(id), 100.0 - place as f32))
+            .collect();
+        pairs.sort_by_key(|pair| pair.0);
+        history.users.extend(pairs.iter().map(|pair| pair.0));
+        history.scores.extend(pairs.iter().map(|pair| pair.1));
+        history.starts.push(history.users.len());
     }
-
-    fn monotonic_ms(&self) -> u64 {
-        0
-    }
+    let parts = Parts {
+        dimension: 1,
+        users: users.iter().map(|id| (*id).to_owned()).collect(),
+        items: items.iter().map(|(id, _)| (*id).to_owned()).collect(),
+        user_vectors: vec![0.0; users.len()],
+        user_offsets: vec![0.0; users.len()],
+        item_vectors: vec![0.0; items.len()],
+        item_offsets: vec![0.0; items.len()],
+        history,
+        card: Card::default(),
+    };
+    Scorer::new(Arc::new(Model::new(parts).unwrap()), None)
 }
 
-/// Asks to stop when the step has come so far; notes the steps.
-#[derive(Default)]
-struct StopAt {
-    step: &'static str,
-    done: u64,
-    reached: AtomicU64,
+/// The users and items of the specification's example.
+fn example() -> Scorer {
+    scorer(
+        &["1", "12", "3", "7"],
+        &[("105", &["7", "3", "12"]), ("106", &["3", "7", "1"])],
+    )
 }
 
-impl Progress for StopAt {
-    fn report(&self, step: &str, done: u64, _total: u64, _detail: &str) {
-        if step == self.step && done >= self.done {
-            self.reached.store(1, Ordering::SeqCst);
-        }
-    }
-
-    fn stopped(&self) -> bool {
-        self.reached.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// Outputs by number; `None` until the sink was finished.
-type Outputs = Arc<Mutex<Vec<Option<Vec<u8>>>>>;
-
-struct MemorySink {
-    index: usize,
+/// Keeps the bytes; they are an output only once the sink was finished.
+struct Kept {
     bytes: Vec<u8>,
-    outputs: Outputs,
+    outputs: Arc<Mutex<Vec<String>>>,
 }
 
-impl Write for MemorySink {
+impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -64,673 +67,475 @@ impl Write for MemorySink {
     }
 }
 
-impl Sink for MemorySink {
+impl Sink for Kept {
     fn finish(self: Box<Self>) -> io::Result<()> {
-        self.outputs.lock().unwrap()[self.index] = Some(self.bytes);
+        let text = std::str::from_utf8(&self.bytes).map(str::to_owned);
+        let text = text.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        self.outputs.lock().unwrap().push(text);
         Ok(())
     }
 }
 
-/// A place to run jobs in: a model, options with their own scratch directory.
-struct Bench {
-    scorer: Scorer,
-    options: SegmentOptions,
-    _scratch: tempfile::TempDir,
-}
+/// Every look at the clock takes half a second.
+#[derive(Debug, Default)]
+struct Ticking(AtomicU64);
 
-struct Ran {
-    result: Result<SegmentStatistics, SegmentError>,
-    outputs: Vec<Option<Vec<u8>>>,
-    sinks_opened: usize,
-}
-
-impl Ran {
-    #[track_caller]
-    fn text(&self, index: usize) -> String {
-        if let Err(error) = &self.result {
-            panic!("{error}");
-        }
-        let bytes = self.outputs[index].clone().expect("the sink was finished");
-        String::from_utf8(bytes).unwrap()
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        unreachable!("a segment job does not ask for the date")
     }
 
-    /// The run must have failed for its input before any scoring and writing.
-    #[track_caller]
-    fn refused(&self, scorer: &Scorer) -> String {
-        match &self.result {
-            Err(SegmentError::Input(reason)) => {
-                assert_eq!(scorer.tiles().total, 0, "something was scored");
-                assert_eq!(self.sinks_opened, 0, "a sink was opened");
-                reason.clone()
-            }
-            other => panic!("{other:?}"),
+    fn monotonic_ms(&self) -> u64 {
+        self.0.fetch_add(500, Ordering::SeqCst)
+    }
+}
+
+/// Stops at the so-many-th report of scoring, and counts them.
+struct StopAt {
+    reports: AtomicUsize,
+    at: usize,
+}
+
+impl StopAt {
+    fn new(at: usize) -> Self {
+        StopAt {
+            reports: AtomicUsize::new(0),
+            at,
         }
     }
 }
 
-impl Bench {
-    fn new(model: Model, k: usize) -> Bench {
-        let scratch = tempfile::tempdir().unwrap();
-        let options = SegmentOptions {
-            k,
-            max_records: 0,
-            documented_format: false,
-            block_bytes: 1 << 20,
-            threads: 2,
-            scratch_dir: scratch.path().join("blocks"),
-        };
-        Bench {
-            scorer: Scorer::new(Arc::new(model), None),
-            options,
-            _scratch: scratch,
+impl Progress for StopAt {
+    fn report(&self, step: &str, _: u64, _: u64, _: &str) {
+        if step == "score queries" {
+            self.reports.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    fn run_with(&self, sources: &[&dyn Source], progress: &dyn Progress) -> Ran {
-        let outputs: Outputs = Arc::new(Mutex::new(vec![None; sources.len()]));
-        let mut sinks_opened = 0;
-        let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
-            sinks_opened += 1;
-            Ok(Box::new(MemorySink {
-                index,
-                bytes: Vec::new(),
-                outputs: outputs.clone(),
-            }))
-        };
-        let result = run(
-            &self.scorer,
-            sources,
-            &mut sinks,
-            &self.options,
-            progress,
-            &StillClock,
-        );
-        let outputs = outputs.lock().unwrap().clone();
-        Ran {
-            result,
-            outputs,
-            sinks_opened,
-        }
-    }
-
-    fn run(&self, sources: &[(&str, &[u8])]) -> Ran {
-        let sources = memory(sources);
-        let sources: Vec<&dyn Source> =
-            sources.iter().map(|source| source as &dyn Source).collect();
-        self.run_with(&sources, &Silent)
+    fn stopped(&self) -> bool {
+        self.reports.load(Ordering::SeqCst) >= self.at
     }
 }
 
-fn memory(sources: &[(&str, &[u8])]) -> Vec<MemorySource> {
-    sources
+type Outcome = (Result<SegmentStatistics, SegmentError>, Vec<String>);
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+fn segment(
+    scorer: &Scorer,
+    files: Files<'_>,
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+) -> Outcome {
+    let sources: Vec<MemorySource> = files
         .iter()
         .map(|(name, bytes)| MemorySource::new(*name, bytes.to_vec()))
-        .collect()
+        .collect();
+    let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+    segment_sources(scorer, &sources, options, progress)
 }
 
-/// Four users and two items: item 105 is for 7, 3, 12, 1 in this order and item 106 for 3, 7, 1, 12.
-fn four_users() -> Model {
-    let vectors = [
-        ("1", [0.0, 1.0]),
-        ("12", [1.0, 0.0]),
-        ("3", [2.0, 3.0]),
-        ("7", [3.0, 2.0]),
-    ];
-    Model::new(Parts {
-        dimension: 2,
-        users: vectors.iter().map(|(id, _)| (*id).to_owned()).collect(),
-        items: vec!["105".into(), "106".into()],
-        user_vectors: vectors.iter().flat_map(|(_, vector)| *vector).collect(),
-        user_offsets: vec![0.0; 4],
-        item_vectors: vec![1.0, 0.0, 0.0, 1.0],
-        item_offsets: vec![0.0; 2],
-        history: History {
-            starts: vec![0; 3],
-            ..History::default()
-        },
-        card: Card::default(),
-    })
-    .unwrap()
+fn segment_sources(
+    scorer: &Scorer,
+    sources: &[&dyn Source],
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+) -> Outcome {
+    let outputs = Arc::new(Mutex::new(Vec::new()));
+    let mut sinks = |_: usize| -> io::Result<Box<dyn Sink>> {
+        let outputs = Arc::clone(&outputs);
+        Ok(Box::new(Kept {
+            bytes: Vec::new(),
+            outputs,
+        }))
+    };
+    let result = run(
+        scorer,
+        sources,
+        &mut sinks,
+        options,
+        progress,
+        &Ticking::default(),
+    );
+    let outputs = outputs.lock().unwrap().clone();
+    (result, outputs)
 }
 
-fn bench() -> Bench {
-    Bench::new(four_users(), 3)
+fn options(dir: &Path, k: usize) -> SegmentOptions {
+    SegmentOptions {
+        k,
+        max_records: 0,
+        documented_format: false,
+        block_bytes: 1 << 20,
+        threads: 2,
+        scratch_dir: dir.to_owned(),
+    }
 }
-
-const ANSWER_105: &str = r#"{"input": {"itemId": "105"}, "output": {"usersList": ["7","3","12"]}, "error": null}
-"#;
 
 #[test]
-fn the_worked_example_comes_out_byte_for_byte() {
-    let input = br#"{"itemId": "105"}
-{"itemId":"nope"}
+fn the_specifications_example_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let input: &[u8] = b"{\"itemId\": \"105\"}
+{\"itemId\":\"nope\"}
 
-{"itemId": 106, "filterValues": {"AGE": "30"}}
+{\"itemId\": 106, \"filterValues\": {\"AGE\": \"30\"}}
 not json
-"#;
+";
     let expected = r#"{"input": {"itemId": "105"}, "output": {"usersList": ["7","3","12"]}, "error": null}
 {"input": {"itemId":"nope"}, "output": {"usersList": []}, "error": "User error: Item nope was not present when the solution version was created"}
 {"input": {"itemId": 106, "filterValues": {"AGE": "30"}}, "output": {"usersList": ["3","7","1"]}, "error": null}
 {"input": "not json", "output": {"usersList": []}, "error": "User error: Input line is not a valid JSON object"}
 "#;
-    let ran = bench().run(&[("s3://demo/in/q.json", input)]);
-    assert_eq!(ran.text(0), expected);
-    let statistics = ran.result.unwrap();
-    assert_eq!((statistics.lines, statistics.line_errors), (4, 2));
-    assert_eq!(statistics.distinct_queries, 2);
+    let (statistics, outputs) = segment(
+        &example(),
+        &[("q.json", input)],
+        &options(dir.path(), 3),
+        &Silent,
+    );
+    assert_eq!(outputs, [expected]);
+    let statistics = statistics.unwrap();
     assert_eq!(
-        (statistics.users, statistics.items, statistics.dimension),
+        (
+            statistics.lines,
+            statistics.line_errors,
+            statistics.distinct_queries
+        ),
         (4, 2, 2)
     );
     assert_eq!(
-        (statistics.k, statistics.output_bytes),
-        (3, expected.len() as u64)
+        (
+            statistics.users,
+            statistics.items,
+            statistics.dimension,
+            statistics.k
+        ),
+        (4, 2, 1, 3)
     );
-}
-
-#[test]
-fn malformed_lines_get_their_texts_and_spoil_no_other() {
-    let fields = "User error: Required fields for the provided recipe are itemId";
-    let object = "User error: Input line is not a valid JSON object";
-    // The line, its echo where that is not the line itself, the text.
-    let cases: &[(&[u8], Option<&str>, &str)] = &[
-        (b"{}", None, fields),
-        (br#"{"itemid": "105"}"#, None, fields),
-        (br#"{"itemId": null}"#, None, fields),
-        (br#"{"itemId": 1.5}"#, None, fields),
-        (br#"{"itemId": 105.0}"#, None, fields),
-        (br#"{"itemId": 1e3}"#, None, fields),
-        (br#"{"itemId": true}"#, None, fields),
-        (br#"{"itemId": ["105"]}"#, None, fields),
-        (br#"{"itemId": {"id": "105"}}"#, None, fields),
-        (br#"{"itemId": "\ud800"}"#, None, fields),
-        (br#"{"itemId": "105", "itemId": 0.5}"#, None, fields),
-        (
-            br#"{"itemAttributes": "ITEMS.genres = \"Comedy\""}"#,
-            None,
-            fields,
-        ),
-        (
-            br#"{"itemId": "nope"}"#,
-            None,
-            "User error: Item nope was not present when the solution version was created",
-        ),
-        (
-            br#"{"itemId": ""}"#,
-            None,
-            "User error: Item  was not present when the solution version was created",
-        ),
-        (
-            br#"{"itemId": -105}"#,
-            None,
-            "User error: Item -105 was not present when the solution version was created",
-        ),
-        (
-            br#"{"itemId": "a\"b\\c\n"}"#,
-            None,
-            r#"User error: Item a\"b\\c\n was not present when the solution version was created"#,
-        ),
-        (
-            "{\"itemId\": \"日本\"}".as_bytes(),
-            None,
-            "User error: Item 日本 was not present when the solution version was created",
-        ),
-        (
-            br#"{"itemId": 0105}"#,
-            Some(r#""{\"itemId\": 0105}""#),
-            object,
-        ),
-        (b"not json", Some("\"not json\""), object),
-        (br#""105""#, Some(r#""\"105\"""#), object),
-        (b"105", Some("\"105\""), object),
-        (b"null", Some("\"null\""), object),
-        (
-            br#"[{"itemId": "105"}]"#,
-            Some(r#""[{\"itemId\": \"105\"}]""#),
-            object,
-        ),
-        (
-            br#"{"itemId": "105""#,
-            Some(r#""{\"itemId\": \"105\"""#),
-            object,
-        ),
-        (
-            br#"{"itemId": "105",}"#,
-            Some(r#""{\"itemId\": \"105\",}""#),
-            object,
-        ),
-        (b"{'itemId': '105'}", Some("\"{'itemId': '105'}\""), object),
-        (
-            br#"{"itemId": "105"} {"itemId": "106"}"#,
-            Some(r#""{\"itemId\": \"105\"} {\"itemId\": \"106\"}""#),
-            object,
-        ),
-        (
-            b"{\"itemId\": \"1\t05\"}",
-            Some(r#""{\"itemId\": \"1\t05\"}""#),
-            object,
-        ),
-        (b"\xff\xfe{", Some("\"\u{fffd}\u{fffd}{\""), object),
-        (
-            b"{\"itemId\": \"\xff\"}",
-            Some("\"{\\\"itemId\\\": \\\"\u{fffd}\\\"}\""),
-            object,
-        ),
-    ];
-    for (line, echo, error) in cases {
-        let shown = String::from_utf8_lossy(line).into_owned();
-        let input = [
-            b"{\"itemId\": \"105\"}\n",
-            *line,
-            b"\n{\"itemId\": \"105\"}\n",
-        ]
-        .concat();
-        let ran = bench().run(&[("in", &input)]);
-        let echo = echo.map_or(shown.clone(), str::to_owned);
-        let answer = format!(
-            "{{\"input\": {echo}, \"output\": {{\"usersList\": []}}, \"error\": \"{error}\"}}\n"
-        );
-        assert_eq!(
-            ran.text(0),
-            format!("{ANSWER_105}{answer}{ANSWER_105}"),
-            "{shown}"
-        );
-        for line in ran.text(0).lines() {
-            serde_json::from_str::<serde_json::Value>(line)
-                .unwrap_or_else(|error| panic!("{shown}: {error}"));
-        }
-        assert_eq!(ran.result.unwrap().line_errors, 1, "{shown}");
-    }
-}
-
-#[test]
-fn a_line_that_is_too_long_is_answered_with_its_beginning() {
-    let long = format!("{{\"itemId\": \"105\", \"x\": \"{}\"}}", "y".repeat(70_000));
-    let input = format!("{{\"itemId\": \"105\"}}\n{long}\r\n{{\"itemId\": \"105\"}}");
-    let ran = bench().run(&[("in", input.as_bytes())]);
-    let echo = serde_json::to_string(&long[..64 << 10]).unwrap();
-    let answer = format!(
-        "{{\"input\": {echo}, \"output\": {{\"usersList\": []}}, \"error\": \"User error: Input line is not a valid JSON object\"}}\n"
-    );
-    let text = ran.text(0);
-    assert!(
-        text == format!("{ANSWER_105}{answer}{ANSWER_105}"),
-        "{} bytes",
-        text.len()
-    );
-}
-
-#[test]
-fn the_longest_line_is_answered() {
-    let start = "{\"itemId\": \"105\", \"x\": \"";
-    let line = format!("{start}{}\"}}", "y".repeat((64 << 10) - start.len() - 2));
-    let ran = bench().run(&[("in", format!("{line}\r\n").as_bytes())]);
-    let expected = format!(
-        "{{\"input\": {line}, \"output\": {{\"usersList\": [\"7\",\"3\",\"12\"]}}, \"error\": null}}\n"
-    );
-    assert!(ran.text(0) == expected);
-}
-
-#[test]
-fn byte_order_mark_line_ends_and_blank_lines_leave_no_trace() {
-    let input = b"\xEF\xBB\xBF\r\n \t \r\n  {\"itemId\": \"105\"}  \r\n\n\r\n{\"itemId\": \"105\"}";
-    let ran = bench().run(&[("in", input)]);
-    assert_eq!(ran.text(0), format!("{ANSWER_105}{ANSWER_105}"));
-    assert_eq!(ran.result.unwrap().lines, 2);
-}
-
-#[test]
-fn an_escaped_id_is_the_same_query_and_echoed_as_written() {
-    let input =
-        b"{\"itemId\":\"\\u0031\\u0030\\u0035\"}\n{\"itemId\" : 105}\n{\"itemId\": \"105\"}\n";
-    let ran = bench().run(&[("in", input)]);
-    let rest = "\"output\": {\"usersList\": [\"7\",\"3\",\"12\"]}, \"error\": null}\n";
-    let expected = format!(
-        "{{\"input\": {{\"itemId\":\"\\u0031\\u0030\\u0035\"}}, {rest}{{\"input\": {{\"itemId\" : 105}}, {rest}{ANSWER_105}"
-    );
-    assert_eq!(ran.text(0), expected);
-    assert_eq!(ran.result.unwrap().distinct_queries, 1);
-}
-
-#[test]
-fn every_source_keeps_its_order_and_its_own_output() {
-    let model = Model::generated(50, 40, 6, 3);
-    let mut bench = Bench::new(model, 4);
-    // Blocks of one query and hardly a rendered line kept: answers come from many files.
-    bench.options.block_bytes = 8 * 4;
-    let line = |item: usize| format!("{{\"itemId\": \"i{item:07}\"}}\n");
-    let inputs: Vec<String> = (0..3)
-        .map(|source| (0..120).map(|n| line((n * 7 + source * 13) % 40)).collect())
-        .collect();
-    let sources: Vec<(&str, &[u8])> = ["a", "b", "c"]
-        .into_iter()
-        .zip(&inputs)
-        .map(|(name, text)| (name, text.as_bytes()))
-        .collect();
-    let ran = bench.run(&sources);
-    let all: Vec<u32> = (0..40).collect();
-    let rankings = bench.scorer.top_users(&all, 4, 1).unwrap();
-    for (index, input) in inputs.iter().enumerate() {
-        let mut expected = String::new();
-        for line in input.lines() {
-            let item: usize = line[13..20].parse().unwrap();
-            let users: Vec<String> = rankings[item]
-                .users
-                .iter()
-                .map(|user| format!("\"u{user:07}\""))
-                .collect();
-            expected.push_str(&format!(
-                "{{\"input\": {line}, \"output\": {{\"usersList\": [{}]}}, \"error\": null}}\n",
-                users.join(",")
-            ));
-        }
-        assert_eq!(ran.text(index), expected, "source {index}");
-    }
-    assert_eq!(ran.result.unwrap().distinct_queries, 40);
-}
-
-#[test]
-fn compressed_sources_are_unpacked_and_broken_ones_are_the_users() {
-    use flate2::{Compression, write::GzEncoder};
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(b"{\"itemId\": \"105\"}\n").unwrap();
-    let packed = packed.finish().unwrap();
-    let ran = bench().run(&[("s3://b/q.json.gz", &packed)]);
-    assert_eq!(ran.text(0), ANSWER_105);
-
-    let bench = bench();
-    for broken in [&packed[..packed.len() - 9], b"{\"itemId\": \"105\"}\n"] {
-        let reason = bench
-            .run(&[("s3://b/q.json.gz", broken)])
-            .refused(&bench.scorer);
-        assert!(
-            reason.starts_with("Input s3://b/q.json.gz cannot be unpacked: "),
-            "{reason}"
-        );
-    }
-}
-
-#[test]
-fn arrays_and_pretty_printed_files_fail_before_any_scoring() {
-    let good: &[u8] = b"{\"itemId\": \"105\"}\n";
-    let bad: [&[u8]; 6] = [
-        b"[{\"itemId\": \"105\"}]",
-        b"[\n{\"itemId\": \"105\"},\n{\"itemId\": \"106\"}\n]\n",
-        b"\xEF\xBB\xBF\n\r\n  [\n{\"itemId\": \"105\"}\n]",
-        b"{\n  \"itemId\": \"105\"\n}\n",
-        b"itemId\n105\n",
-        b"\"105\"\n",
-    ];
-    for input in bad {
-        let bench = bench();
-        let expected = "Input s3://b/two is not JSON Lines: expected one JSON object per line.";
-        let shown = String::from_utf8_lossy(input);
-        assert_eq!(
-            bench.run(&[("s3://b/two", input)]).refused(&bench.scorer),
-            expected,
-            "{shown}"
-        );
-        let both = bench.run(&[("s3://b/one", good), ("s3://b/two", input)]);
-        assert_eq!(both.refused(&bench.scorer), expected, "{shown}");
-    }
-}
-
-#[test]
-fn the_limit_on_records_counts_all_sources_and_no_blank_lines() {
-    let two: &[u8] = b"{\"itemId\": \"105\"}\n\n\nx\n";
-    let one: &[u8] = b"\n{\"itemId\": \"105\"}\n";
-    let mut bench = bench();
-    bench.options.max_records = 2;
-    let reason = bench.run(&[("a", two), ("b", one)]).refused(&bench.scorer);
-    assert_eq!(reason, "Input has more than 2 records.");
-    for limit in [3, 0] {
-        bench.options.max_records = limit;
-        let ran = bench.run(&[("a", two), ("b", one)]);
-        assert_eq!(ran.text(1), ANSWER_105);
-        assert_eq!(ran.result.unwrap().lines, 3);
-    }
-}
-
-#[test]
-fn empty_sources_have_empty_outputs() {
-    let ran = bench().run(&[
-        ("a", b""),
-        ("b", b"\n \r\n"),
-        ("c", b"{\"itemId\": \"105\"}"),
-    ]);
     assert_eq!(
-        (ran.text(0), ran.text(1), ran.text(2)),
-        (String::new(), String::new(), ANSWER_105.into())
+        (statistics.score_seconds, statistics.render_seconds),
+        (0.5, 0.5)
     );
-    let ran = bench().run(&[]);
-    assert_eq!(ran.result.unwrap().lines, 0);
-}
-
-#[test]
-fn a_short_model_gives_all_its_users_once() {
-    let mut bench = Bench::new(four_users(), 1000);
-    let ran = bench.run(&[("in", b"{\"itemId\": \"106\"}\n")]);
-    let all = "{\"input\": {\"itemId\": \"106\"}, \"output\": {\"usersList\": [\"3\",\"7\",\"1\",\"12\"]}, \"error\": null}\n";
-    assert_eq!(ran.text(0), all);
-
-    // No candidate at all: empty lists, which are no errors.
-    bench.scorer = Scorer::new(Arc::new(four_users()), Some(&[]));
-    let ran = bench.run(&[("in", b"{\"itemId\": \"106\"}\n")]);
-    let none =
-        "{\"input\": {\"itemId\": \"106\"}, \"output\": {\"usersList\": []}, \"error\": null}\n";
-    assert_eq!(ran.text(0), none);
-}
-
-#[test]
-fn equal_scores_are_ordered_by_the_bytes_of_the_user_ids() {
-    let ids = ["10", "9", "A", "a", "ä"];
-    let model = Model::new(Parts {
-        dimension: 1,
-        users: ids.iter().map(|id| (*id).to_owned()).collect(),
-        items: vec!["x".into()],
-        user_vectors: vec![0.5; 5],
-        user_offsets: vec![0.0; 5],
-        item_vectors: vec![1.0],
-        item_offsets: vec![0.0],
-        history: History {
-            starts: vec![0; 2],
-            ..History::default()
-        },
-        card: Card::default(),
-    });
-    let ran = Bench::new(model.unwrap(), 4).run(&[("in", b"{\"itemId\":\"x\"}")]);
-    let expected = "{\"input\": {\"itemId\":\"x\"}, \"output\": {\"usersList\": [\"10\",\"9\",\"A\",\"a\"]}, \"error\": null}\n";
-    assert_eq!(ran.text(0), expected);
+    assert_eq!(statistics.output_bytes, expected.len() as u64);
 }
 
 #[test]
 fn the_documented_format_has_both_lists() {
-    let mut bench = bench();
-    bench.options.documented_format = true;
-    let ran = bench.run(&[("in", b"{\"itemId\": \"105\"}\nx\n")]);
-    let expected = r#"{"input": {"itemId": "105"}, "output": {"usersList": ["7","3","12"], "recommendedUsers": ["7","3","12"]}, "error": null}
-{"input": "x", "output": {"usersList": [], "recommendedUsers": []}, "error": "User error: Input line is not a valid JSON object"}
-"#;
-    assert_eq!(ran.text(0), expected);
-}
-
-/// Every item of a generated model twice, the second time backwards.
-fn all_items(count: usize) -> Vec<u8> {
-    let line = |item: usize| format!("{{\"itemId\": \"i{item:07}\"}}\n");
-    let text: String = (0..count)
-        .map(line)
-        .chain((0..count).rev().map(line))
-        .collect();
-    text.into_bytes()
-}
-
-#[test]
-fn a_stopped_run_goes_on_behind_its_last_block_with_the_same_bytes() {
-    const ITEMS: usize = 30;
-    const K: usize = 5;
-    let model = Model::generated(200, ITEMS, 8, 11);
-    let input = all_items(ITEMS);
-    let expected = Bench::new(model.clone(), K).run(&[("in", &input)]).text(0);
-    let source = MemorySource::new("in", input);
-    // One query per block.
-    let bench = || {
-        let mut bench = Bench::new(model.clone(), K);
-        bench.options.block_bytes = 8 * K;
-        bench
+    let dir = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        documented_format: true,
+        ..options(dir.path(), 3)
     };
-    let whole = bench();
-    whole.run_with(&[&source], &Silent).result.unwrap();
-    let tiles_of_all = whole.scorer.tiles().total;
-    assert_eq!(tiles_of_all % ITEMS as u64, 0);
-
-    for finished in [0, 1, 2, 17, 29] {
-        let mut bench = bench();
-        let stop = StopAt {
-            step: "score queries",
-            done: finished,
-            ..StopAt::default()
-        };
-        let ran = bench.run_with(&[&source], &stop);
-        assert!(
-            matches!(ran.result, Err(SegmentError::Stopped)),
-            "{:?}",
-            ran.result
-        );
-        assert_eq!(ran.sinks_opened, 0);
-        // Another process: a scorer of its own, the same scratch directory.
-        bench.scorer = Scorer::new(Arc::new(model.clone()), None);
-        let ran = bench.run_with(&[&source], &Silent);
-        assert_eq!(ran.text(0), expected, "stopped after {finished} blocks");
-        let left = tiles_of_all / ITEMS as u64 * (ITEMS as u64 - finished);
-        assert_eq!(
-            bench.scorer.tiles().total,
-            left,
-            "stopped after {finished} blocks"
-        );
-        assert_eq!(ran.result.unwrap().tiles_total, left);
-    }
-}
-
-#[test]
-fn a_damaged_block_is_scored_again_and_no_other() {
-    const ITEMS: usize = 12;
-    let model = Model::generated(100, ITEMS, 4, 5);
-    let source = MemorySource::new("in", all_items(ITEMS));
-    let mut bench = Bench::new(model.clone(), 5);
-    bench.options.block_bytes = 8 * 5;
-    let expected = bench.run_with(&[&source], &Silent).text(0);
-    let each = bench.scorer.tiles().total / ITEMS as u64;
-    let path = bench.options.scratch_dir.join("block-000007");
-    let whole = std::fs::read(&path).unwrap();
-    for position in 0..whole.len() {
-        let mut bytes = whole.clone();
-        bytes[position] ^= 1 << (position % 8);
-        std::fs::write(&path, bytes).unwrap();
-        bench.scorer = Scorer::new(Arc::new(model.clone()), None);
-        assert_eq!(
-            bench.run_with(&[&source], &Silent).text(0),
-            expected,
-            "byte {position}"
-        );
-        assert_eq!(bench.scorer.tiles().total, each, "byte {position}");
-    }
-    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    assert_eq!(bench.run_with(&[&source], &Silent).text(0), expected);
-}
-
-#[test]
-fn blocks_of_other_options_or_queries_are_not_taken_up() {
-    let model = Model::generated(60, 10, 4, 9);
-    let mut bench = Bench::new(model.clone(), 3);
-    let few: &[u8] = b"{\"itemId\": \"i0000003\"}\n";
-    let others: &[u8] = b"{\"itemId\": \"i0000004\"}\n";
-    let first = bench.run(&[("in", few)]).text(0);
+    let input: &[u8] = b"{\"itemId\":\"105\"}\n{}";
+    let (_, outputs) = segment(&example(), &[("q", input)], &options, &Silent);
     assert_eq!(
-        bench.run(&[("in", others)]).text(0),
-        Bench::new(model.clone(), 3).run(&[("in", others)]).text(0)
+        outputs,
+        [
+            r#"{"input": {"itemId":"105"}, "output": {"usersList": ["7","3","12"], "recommendedUsers": ["7","3","12"]}, "error": null}
+{"input": {}, "output": {"usersList": [], "recommendedUsers": []}, "error": "User error: Required fields for the provided recipe are itemId"}
+"#
+        ]
     );
-    bench.options.k = 7;
-    assert_eq!(
-        bench.run(&[("in", few)]).text(0),
-        Bench::new(model, 7).run(&[("in", few)]).text(0)
-    );
-    bench.options.k = 3;
-    assert_eq!(bench.run(&[("in", few)]).text(0), first);
 }
 
 #[test]
-fn a_stop_while_reading_or_writing_leaves_no_output() {
-    let input = b"{\"itemId\": \"105\"}\n".repeat(70_000);
-    let source = MemorySource::new("in", input);
-    for step in ["read queries", "write segments"] {
-        let stop = StopAt {
-            step,
-            ..StopAt::default()
+fn inputs_that_fail_the_job_before_anything_is_scored() {
+    let ok: &[u8] = b"{\"itemId\":\"105\"}\n";
+    let not =
+        |name: &str| format!("Input {name} is not JSON Lines: expected one JSON object per line.");
+    let table: &[(Files<'_>, u64, String)] = &[
+        (&[("a", b"[{\"itemId\":\"105\"}]\n")], 0, not("a")),
+        (&[("a", b"\n  [\n{\"itemId\":\"105\"}\n]\n")], 0, not("a")),
+        (&[("a", b"{\n\"itemId\": \"105\"\n}\n")], 0, not("a")),
+        (&[("a", b"itemId\n105\n")], 0, not("a")),
+        (&[("a", b"\x00\x01\x02")], 0, not("a")),
+        (&[("a", b"{\"itemId\":\"105\"")], 0, not("a")),
+        (&[("a", ok), ("b", b"x")], 0, not("b")),
+        (&[("a", &[b'{'; 100_000])], 0, not("a")),
+        (
+            &[("a", &ok.repeat(3))],
+            2,
+            "Input has more than 2 records.".into(),
+        ),
+        (
+            &[("a", ok), ("b", &ok.repeat(2))],
+            2,
+            "Input has more than 2 records.".into(),
+        ),
+    ];
+    for (files, max_records, expected) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let progress = StopAt::new(usize::MAX);
+        let options = SegmentOptions {
+            max_records: *max_records,
+            ..options(dir.path(), 3)
         };
-        let ran = bench().run_with(&[&source], &stop);
-        assert!(
-            matches!(ran.result, Err(SegmentError::Stopped)),
-            "{step}: {:?}",
-            ran.result
-        );
-        assert_eq!(ran.outputs, [None], "{step}");
+        let (result, outputs) = segment(&example(), files, &options, &progress);
+        match result {
+            Err(SegmentError::Input(reason)) => assert_eq!(&reason, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+        assert_eq!(progress.reports.load(Ordering::SeqCst), 0);
+        assert!(outputs.is_empty());
     }
-}
-
-/// A source or sink whose every use fails.
-struct Broken;
-
-impl Source for Broken {
-    fn name(&self) -> &str {
-        "s3://b/gone"
-    }
-
-    fn size(&self) -> u64 {
-        1
-    }
-
-    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        Err(io::Error::other("away"))
-    }
-}
-
-impl Write for Broken {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::Error::other("full"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Sink for Broken {
-    fn finish(self: Box<Self>) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn trouble_with_sources_and_sinks_keeps_its_cause() {
-    let bench = bench();
-    let error = bench.run_with(&[&Broken], &Silent).result.unwrap_err();
-    assert!(
-        matches!(&error, SegmentError::Read { name, .. } if name == "s3://b/gone"),
-        "{error:?}"
-    );
-    assert_eq!(error.to_string(), "cannot read s3://b/gone: away");
-
-    let source = MemorySource::new("in", &b"{\"itemId\": \"105\"}\n"[..]);
-    let mut sinks = |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(Broken)) };
-    let result = run(
-        &bench.scorer,
-        &[&source],
-        &mut sinks,
-        &bench.options,
+    let dir = tempfile::tempdir().unwrap();
+    let (result, _) = segment(
+        &example(),
+        &[("a.gz", ok)],
+        &options(dir.path(), 3),
         &Silent,
-        &StillClock,
     );
-    let error = result.unwrap_err();
-    assert!(matches!(error, SegmentError::Write { .. }), "{error:?}");
-    assert_eq!(error.to_string(), "cannot write the output: full");
+    let reason = result.unwrap_err().to_string();
+    assert!(
+        reason.starts_with("Input a.gz cannot be unpacked"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn every_line_gets_a_line_of_json_whatever_its_bytes() {
+    let no_object = "User error: Input line is not a valid JSON object";
+    let no_item = "User error: Required fields for the provided recipe are itemId";
+    let table: &[(&[u8], &str)] = &[
+        (b"{\"itemId\":\"105\"}", ""),
+        (b"  {\"itemId\":\"105\"}\t\r", ""),
+        (b"{\"other\":[{}],\"itemId\":\"105\"}", ""),
+        (b"{}", no_item),
+        (b"{\"itemid\":\"105\"}", no_item),
+        (b"{\"itemId\":null}", no_item),
+        (b"{\"itemId\":1.5}", no_item),
+        (b"{\"itemId\":1e3}", no_item),
+        (b"{\"itemId\":[\"105\"]}", no_item),
+        (b"{\"itemId\":{\"itemId\":\"105\"}}", no_item),
+        (b"not json", no_object),
+        (b"\"105\"", no_object),
+        (b"105", no_object),
+        (b"null", no_object),
+        (b"{\"itemId\":\"105\"", no_object),
+        (b"{\"itemId\":\"105\"} x", no_object),
+        (b"{\"itemId\":\"105\"}{\"itemId\":\"105\"}", no_object),
+        (b"{\"itemId\":\"105\",}", no_object),
+        (b"{'itemId':'105'}", no_object),
+        (b"{itemId:105}", no_object),
+        (b"{\"itemId\":0105}", no_object),
+        (b"{\"itemId\":\"\xff\"}", no_object),
+        (b"{\"itemId\":\"105\",\"note\":\"\xff\"}", no_object),
+        (b"{\"itemId\":\"105\",\"\xff\":1}", no_object),
+        (b"{\"itemId\":\"tab\there\"}", no_object),
+        (b"\x00", no_object),
+        (
+            b"{\"itemId\":\"105 \"}",
+            "User error: Item 105  was not present when the solution version was created",
+        ),
+        (
+            b"{\"itemId\":\"a\\\"b\\n\"}",
+            "User error: Item a\"b\n was not present when the solution version was created",
+        ),
+    ];
+    let input: Vec<u8> = table
+        .iter()
+        .flat_map(|(line, _)| [line, &b"\n"[..]].concat())
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let (statistics, outputs) = segment(
+        &example(),
+        &[("q", &input)],
+        &options(dir.path(), 3),
+        &Silent,
+    );
+    let lines: Vec<&str> = outputs[0].split_terminator('\n').collect();
+    assert_eq!(lines.len(), table.len());
+    for ((line, error), output) in table.iter().zip(lines) {
+        let json: serde_json::Value = serde_json::from_str(output).expect(output);
+        assert_eq!(
+            json["error"].as_str().unwrap_or_default(),
+            *error,
+            "{output}"
+        );
+        let users = json["output"]["usersList"].as_array().unwrap().len();
+        assert_eq!(users, if error.is_empty() { 3 } else { 0 }, "{output}");
+        let line = String::from_utf8_lossy(line.trim_ascii());
+        if *error == no_object {
+            assert_eq!(json["input"], *line);
+        } else {
+            assert!(
+                output.starts_with(&format!("{{\"input\": {line}, \"output\": ")),
+                "{output}"
+            );
+        }
+    }
+    assert_eq!(statistics.unwrap().line_errors, table.len() as u64 - 3);
+}
+
+#[test]
+fn long_lines_blank_lines_and_empty_inputs() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = format!("{{\"itemId\":\"{}\"}}", "x".repeat(200_000));
+    let text = format!("\u{feff}{{\"itemId\":\"105\"}}\r\n\r\n{long}\n \t\n{{\"itemId\":\"106\"}}");
+    let files: Files<'_> = &[("a", text.as_bytes()), ("b", b""), ("c", b"\n\r\n")];
+    let (statistics, outputs) = segment(&example(), files, &options(dir.path(), 3), &Silent);
+    let lines: Vec<&str> = outputs[0].lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        lines[0],
+        r#"{"input": {"itemId":"105"}, "output": {"usersList": ["7","3","12"]}, "error": null}"#
+    );
+    assert!(lines[1].starts_with(r#"{"input": "{\"itemId\":\"xxx"#));
+    assert!(lines[1].ends_with(r#"x", "output": {"usersList": []}, "error": "User error: Input line is not a valid JSON object"}"#));
+    assert!(lines[1].len() < 70_000);
+    assert!(lines[2].contains(r#"["3","7","1"]"#));
+    assert_eq!(outputs[1..], [String::new(), String::new()]);
+    assert_eq!(statistics.unwrap().lines, 3);
+}
+
+/// A model with many items, and lines that ask for all of them and for others.
+fn many() -> (Scorer, Vec<u8>) {
+    let model = Arc::new(Model::generated(300, 50, 5, 1));
+    let ids: Vec<String> = model.items().to_vec();
+    let input = (0..20_000usize)
+        .map(|line| match line % 97 {
+            0 => "\n".to_owned(),
+            1 => format!("junk {line}\n"),
+            2 => "{\"itemId\": \"unknown\"}\n".to_owned(),
+            _ => format!("{{\"itemId\": \"{}\"}}\n", ids[line * 31 % ids.len()]),
+        })
+        .collect::<String>()
+        .into_bytes();
+    (Scorer::new(model, None), input)
+}
+
+#[test]
+fn threads_and_memory_do_not_change_a_byte() {
+    let (scorer, input) = many();
+    let files: Files<'_> = &[("a", &input), ("b", &input[..999])];
+    let mut seen: Option<Vec<String>> = None;
+    for (threads, block_bytes) in [(1, 1 << 20), (3, 8 * 20 * 7), (2, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SegmentOptions {
+            threads,
+            block_bytes,
+            ..options(dir.path(), 20)
+        };
+        let (statistics, outputs) = segment(&scorer, files, &options, &Silent);
+        let statistics = statistics.unwrap();
+        assert_eq!(statistics.distinct_queries, 50);
+        assert_eq!(statistics.lines as usize, outputs.concat().lines().count());
+        match &seen {
+            None => seen = Some(outputs),
+            Some(first) => assert!(first == &outputs, "{threads} {block_bytes}"),
+        }
+    }
+    // Line by line against the scorer itself.
+    let (outputs, model) = (seen.unwrap(), scorer.model());
+    let text = String::from_utf8(input.clone()).unwrap();
+    let asked = text.lines().filter(|line| !line.is_empty());
+    for (line, output) in asked.zip(outputs[0].lines()) {
+        let output: serde_json::Value = serde_json::from_str(output).unwrap();
+        let item = serde_json::from_str::<serde_json::Value>(line)
+            .ok()
+            .and_then(|query| model.item(query["itemId"].as_str().unwrap()));
+        let expected: Vec<&str> = match item {
+            None => Vec::new(),
+            Some(item) => scorer.top_users(&[item], 20, 1).unwrap()[0]
+                .users
+                .iter()
+                .map(|user| model.users()[*user as usize].as_str())
+                .collect(),
+        };
+        assert_eq!(
+            output["output"]["usersList"],
+            serde_json::json!(expected),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_stopped_job_goes_on_where_it_was_and_gives_the_same_bytes() {
+    let (scorer, input) = many();
+    let files: Files<'_> = &[("a", &input)];
+    let whole = tempfile::tempdir().unwrap();
+    let (_, expected) = segment(&scorer, files, &options(whole.path(), 20), &Silent);
+    let dir = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        block_bytes: 8 * 20 * 7,
+        ..options(dir.path(), 20)
+    };
+    let blocks = || std::fs::read_dir(dir.path()).unwrap().count();
+    let (result, outputs) = segment(&scorer, files, &options, &StopAt::new(4));
+    assert!(matches!(result, Err(SegmentError::Stopped)) && outputs.is_empty());
+    assert_eq!(blocks(), 3);
+    // What was being written when the power went, and a block that went bad since.
+    std::fs::write(dir.path().join("block-000003.new"), "half").unwrap();
+    let bad = dir.path().join("block-000001");
+    let mut bytes = std::fs::read(&bad).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&bad, bytes).unwrap();
+    let kept = |name: &str| {
+        std::fs::metadata(dir.path().join(name))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let before = [kept("block-000000"), kept("block-000002")];
+    let (result, outputs) = segment(&scorer, files, &options, &Silent);
+    assert!(result.is_ok() && outputs == expected);
+    assert_eq!(
+        before,
+        [kept("block-000000"), kept("block-000002")],
+        "a finished block was scored again"
+    );
+    assert_eq!(blocks(), 8);
+    // Another k in the same directory takes nothing over.
+    let other = SegmentOptions {
+        k: 21,
+        ..options.clone()
+    };
+    let (result, outputs) = segment(&scorer, files, &other, &Silent);
+    assert!(result.is_ok());
+    assert!(outputs[0].lines().all(|line| {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        matches!(
+            json["output"]["usersList"].as_array().unwrap().len(),
+            0 | 21
+        )
+    }));
+}
+
+#[test]
+fn changing_inputs_and_failing_stores_end_the_job() {
+    struct Moody(AtomicUsize, [&'static [u8]; 2]);
+    impl Source for Moody {
+        fn name(&self) -> &str {
+            "s3://b/moody"
+        }
+        fn size(&self) -> u64 {
+            1
+        }
+        fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+            match self.1[self.0.fetch_add(1, Ordering::SeqCst)] {
+                b"" => Err(io::ErrorKind::PermissionDenied.into()),
+                bytes => Ok(Box::new(bytes)),
+            }
+        }
+    }
+    let one: &[u8] = b"{\"itemId\":\"105\"}";
+    let table: &[([&'static [u8]; 2], io::ErrorKind)] = &[
+        ([one, b"{\"itemId\":\"106\"}"], io::ErrorKind::Other),
+        ([one, b"{\"itemId\":\"105\"}\n{}"], io::ErrorKind::Other),
+        ([b"", one], io::ErrorKind::PermissionDenied),
+        ([one, b""], io::ErrorKind::PermissionDenied),
+    ];
+    for (passes, expected) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Moody(AtomicUsize::new(0), *passes);
+        let (result, outputs) =
+            segment_sources(&example(), &[&source], &options(dir.path(), 3), &Silent);
+        match result {
+            Err(SegmentError::Read { name, source }) => {
+                assert_eq!((name.as_str(), source.kind()), ("s3://b/moody", *expected));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(outputs.is_empty());
+    }
 }
