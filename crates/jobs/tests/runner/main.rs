@@ -1,0 +1,9 @@
+//! The job runner over a real catalog and real embedded buckets, in one process.
+//!
+//! Killing at failpoints needs the feature `failpoints`; those tests are in `tests/failpoints.rs`.
+
+mod imports;
+mod segments;
+mod storage;
+mod support;
+mod training;
