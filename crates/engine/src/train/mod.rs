@@ -231,7 +231,9 @@ pub(crate) fn fit(
     let log_rates = match (&intensity, question) {
         (Some(intensity), _) => intensity.log_rates(prefix, end),
         (None, Question::NewestFifth) => {
-            notes.push("the intensity is the number of events, as the split of the metrics asks".into());
+            notes.push(
+                "the intensity is the number of events, as the split of the metrics asks".into(),
+            );
             intensity::log_counts(prefix, 0.0)
         }
         (None, Question::NextHorizon) => {

@@ -160,7 +160,10 @@ impl Identity {
             partition, account, ..
         } = &self.account;
         Xml::default()
-            .text("Arn", &format!("arn:{partition}:iam::{account}:user/{}", caller.access_key))
+            .text(
+                "Arn",
+                &format!("arn:{partition}:iam::{account}:user/{}", caller.access_key),
+            )
             .text("UserId", &caller.access_key)
             .text("Account", account)
     }

@@ -106,7 +106,10 @@ fn who_am_i() {
     let body = service.good("GetCallerIdentity", &[]);
     assert!(body.contains("xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""));
     assert_eq!(elements(&body, "Account"), ["000000000000"]);
-    assert_eq!(elements(&body, "Arn"), ["arn:aws:iam::000000000000:user/AKIA"]);
+    assert_eq!(
+        elements(&body, "Arn"),
+        ["arn:aws:iam::000000000000:user/AKIA"]
+    );
     service.bad("AssumeRole", &[("RoleArn", "arn")], 403, "AccessDenied");
 }
 
