@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The dataset type of interactions, as it stands in ARNs and answers.
+pub const DATASET_INTERACTIONS: &str = "INTERACTIONS";
+
 /// Where this server's resources live: partition, region and account of every ARN it makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {

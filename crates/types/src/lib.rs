@@ -4,5 +4,8 @@
 //! handed a [`parts::Clock`] or a [`parts::Random`].
 
 pub mod arn;
+pub mod check;
 pub mod parts;
+pub mod schema;
+pub mod shapes;
 pub mod time;

@@ -1,0 +1,237 @@
+//! Reads datasets: the generations of imports, in the order they were committed.
+//!
+//! A dataset is one FULL generation and the INCREMENTAL ones after it. Every part file is checked
+//! against the manifest before a row of it is used. A column that an older generation lacks, since
+//! the schema grew later, reads as null. Which row of an id is in force, and which interactions are
+//! duplicates, is decided by `data::table` and `data::snapshot`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{DataType, Schema};
+use kindred_types::schema::{DatasetSchema, DatasetType, Field, FieldType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::Error;
+use super::manifest::{Manifest, Part};
+use crate::progress::Progress;
+
+const BATCH_ROWS: usize = 32 << 10;
+const CHECK_BYTES: usize = 1 << 20;
+
+/// How a generation relates to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Mode {
+    /// It replaces them.
+    Full,
+    /// It is added to them.
+    Incremental,
+}
+
+/// What one import wrote.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Generation {
+    /// Where its files lie.
+    pub dir: PathBuf,
+    /// How it relates to those before it.
+    pub mode: Mode,
+}
+
+/// A dataset as it stood when it was opened.
+#[derive(Debug)]
+pub struct Dataset {
+    kind: DatasetType,
+    generations: Vec<(PathBuf, Manifest)>,
+}
+
+impl Dataset {
+    /// Opens generations of one dataset in the order of their commits: a FULL one first. All
+    /// manifests are checked here, the parts when they are read.
+    pub fn open(kind: DatasetType, generations: &[Generation]) -> Result<Self, Error> {
+        for (index, generation) in generations.iter().enumerate() {
+            if (generation.mode == Mode::Full) != (index == 0) {
+                return Err(Error::Misuse(format!(
+                    "generation {} of the {} dataset is out of order",
+                    generation.dir.display(),
+                    kind.title()
+                )));
+            }
+        }
+        let generations = generations
+            .iter()
+            .map(|generation| {
+                let manifest = Manifest::read(&generation.dir)?;
+                if manifest.schema.kind != kind {
+                    return Err(Error::Misuse(format!(
+                        "{} holds {}, not {}",
+                        generation.dir.display(),
+                        manifest.schema.kind.title(),
+                        kind.title()
+                    )));
+                }
+                Ok((generation.dir.clone(), manifest))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Dataset { kind, generations })
+    }
+
+    /// Rows of all generations, before anything is merged.
+    pub fn rows(&self) -> u64 {
+        self.generations
+            .iter()
+            .map(|(_, manifest)| manifest.rows)
+            .sum()
+    }
+
+    /// The columns of the newest generation; none if there is no generation.
+    pub fn fields(&self) -> &[Field] {
+        self.generations
+            .last()
+            .map_or(&[], |(_, manifest)| &manifest.schema.fields)
+    }
+
+    /// Hands `each` all rows in order, batch by batch, with the newest generation's columns in
+    /// their order.
+    pub fn read(
+        &self,
+        progress: &dyn Progress,
+        mut each: impl FnMut(&RecordBatch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let step = format!("read {}", self.kind.title());
+        let (mut done, total) = (0, self.rows());
+        let fields = self.fields();
+        for (dir, manifest) in &self.generations {
+            for part in &manifest.parts {
+                let path = dir.join(&part.name);
+                check(&path, part)?;
+                let file = File::open(&path).map_err(Error::file(&path))?;
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+                    .map_err(Error::parquet(&path))?;
+                let mask = ProjectionMask::columns(
+                    builder.parquet_schema(),
+                    fields.iter().map(|field| field.name.as_str()),
+                );
+                let batches = builder
+                    .with_batch_size(BATCH_ROWS)
+                    .with_projection(mask)
+                    .build()
+                    .map_err(Error::parquet(&path))?;
+                for batch in batches {
+                    let batch = batch.map_err(|error| Error::Damaged {
+                        path: path.clone(),
+                        detail: error.to_string(),
+                    })?;
+                    let batch = aligned(&batch, fields, &path)?;
+                    each(&batch)?;
+                    if progress.stopped() {
+                        return Err(Error::Stopped);
+                    }
+                    done += batch.num_rows() as u64;
+                    progress.report(&step, done, total, "");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes the files of a generation, finished or not; nothing else in `dir` is touched.
+pub fn clear(dir: &Path) -> Result<(), Error> {
+    let remove = |path: PathBuf| match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
+            path,
+            source: error,
+        }),
+        _ => Ok(()),
+    };
+    // The manifest goes first: without it the rest counts for nothing.
+    remove(dir.join(super::manifest::FILE_NAME))?;
+    remove(dir.join("generation.json.new"))?;
+    for number in 0.. {
+        let path = dir.join(part_name(number));
+        if !path.exists() {
+            return Ok(());
+        }
+        remove(path)?;
+    }
+    Ok(())
+}
+
+pub(super) fn part_name(number: usize) -> String {
+    format!("part-{number:05}.parquet")
+}
+
+pub(super) fn arrow_schema(schema: &DatasetSchema) -> Schema {
+    let fields: Vec<arrow_schema::Field> = schema
+        .fields
+        .iter()
+        .map(|field| arrow_schema::Field::new(&field.name, data_type(field.kind), field.nullable))
+        .collect();
+    Schema::new(fields)
+}
+
+fn data_type(kind: FieldType) -> DataType {
+    match kind {
+        FieldType::String => DataType::Utf8,
+        FieldType::Int => DataType::Int32,
+        FieldType::Long => DataType::Int64,
+        FieldType::Float => DataType::Float32,
+        FieldType::Double => DataType::Float64,
+        FieldType::Boolean => DataType::Boolean,
+    }
+}
+
+/// The batch with exactly these columns, nulls where it has none.
+fn aligned(batch: &RecordBatch, fields: &[Field], path: &Path) -> Result<RecordBatch, Error> {
+    let mut types = Vec::with_capacity(fields.len());
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let wanted = data_type(field.kind);
+        let column = match batch.column_by_name(&field.name) {
+            None => new_null_array(&wanted, batch.num_rows()),
+            Some(column) if *column.data_type() == wanted => Arc::clone(column),
+            Some(column) => {
+                return Err(Error::Damaged {
+                    path: path.to_owned(),
+                    detail: format!("column {} is {}", field.name, column.data_type()),
+                });
+            }
+        };
+        types.push(arrow_schema::Field::new(&field.name, wanted, true));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(types)), columns).map_err(|error| Error::Damaged {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+/// Compares a part file with what the manifest says of it.
+fn check(path: &Path, part: &Part) -> Result<(), Error> {
+    let mut file = File::open(path).map_err(Error::file(path))?;
+    let mut buffer = vec![0; CHECK_BYTES];
+    let (mut bytes, mut crc32c) = (0, 0);
+    loop {
+        let read = file.read(&mut buffer).map_err(Error::file(path))?;
+        if read == 0 {
+            break;
+        }
+        bytes += read as u64;
+        crc32c = crc32c::crc32c_append(crc32c, &buffer[..read]);
+    }
+    if (bytes, crc32c) == (part.bytes, part.crc32c) {
+        return Ok(());
+    }
+    Err(Error::Damaged {
+        path: path.to_owned(),
+        detail: format!(
+            "{bytes} bytes with checksum {crc32c:08x}, expected {} with {:08x}",
+            part.bytes, part.crc32c
+        ),
+    })
+}

@@ -1,0 +1,234 @@
+//! Writes typed rows as Parquet part files, holding a bounded number of bytes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BooleanBuilder, Float32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use kindred_types::schema::{DatasetSchema, FieldType};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::super::manifest::{Checked, Part};
+use super::super::value::Value;
+use super::super::{Error, dataset};
+
+/// Rows of a part file; the next one begins then.
+const PART_ROWS_MAX: u64 = 8 << 20;
+/// Rows of a row group.
+const GROUP_ROWS_MAX: usize = 128 << 10;
+/// Encoded bytes after which a row group is closed early.
+const GROUP_BYTES_MAX: usize = 64 << 20;
+/// Rows and bytes of text that are handed to the encoder at once.
+const BATCH_ROWS_MAX: usize = 32 << 10;
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Takes rows one by one and leaves `part-00000.parquet` and so on, synced.
+pub(super) struct PartWriter {
+    dir: PathBuf,
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+    batch_rows: usize,
+    batch_bytes: usize,
+    open: Option<OpenPart>,
+    parts: Vec<Part>,
+}
+
+struct OpenPart {
+    name: String,
+    path: PathBuf,
+    rows: u64,
+    writer: ArrowWriter<Checked<File>>,
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Int(Int32Builder),
+    Long(Int64Builder),
+    Float(Float32Builder),
+    Double(Float64Builder),
+    Boolean(BooleanBuilder),
+}
+
+impl PartWriter {
+    pub(super) fn new(schema: &DatasetSchema, dir: &Path) -> Self {
+        PartWriter {
+            dir: dir.to_owned(),
+            schema: Arc::new(dataset::arrow_schema(schema)),
+            builders: schema
+                .fields
+                .iter()
+                .map(|field| Builder::new(field.kind))
+                .collect(),
+            batch_rows: 0,
+            batch_bytes: 0,
+            open: None,
+            parts: Vec::new(),
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Adds a row; `values` are in the schema's order and of its types.
+    pub(super) fn push(&mut self, values: &[Value<'_>]) -> Result<(), Error> {
+        for (builder, value) in self.builders.iter_mut().zip(values) {
+            self.batch_bytes += builder.push(value);
+        }
+        self.batch_rows += 1;
+        if self.batch_rows >= BATCH_ROWS_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
+            self.write_batch()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and makes all parts durable.
+    pub(super) fn finish(&mut self) -> Result<Vec<Part>, Error> {
+        self.write_batch()?;
+        self.close_part()?;
+        super::sync_dir(&self.dir)?;
+        Ok(std::mem::take(&mut self.parts))
+    }
+
+    fn write_batch(&mut self) -> Result<(), Error> {
+        if self.batch_rows == 0 {
+            return Ok(());
+        }
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|part| part.rows >= PART_ROWS_MAX)
+        {
+            self.close_part()?;
+        }
+        let mut part = match self.open.take() {
+            Some(part) => part,
+            None => self.open_part()?,
+        };
+        let columns = self.builders.iter_mut().map(Builder::finish).collect();
+        let batch = batch(&self.schema, columns).map_err(Error::parquet(&part.path))?;
+        part.writer
+            .write(&batch)
+            .map_err(Error::parquet(&part.path))?;
+        if part.writer.in_progress_size() > GROUP_BYTES_MAX {
+            part.writer.flush().map_err(Error::parquet(&part.path))?;
+        }
+        part.rows += self.batch_rows as u64;
+        self.batch_rows = 0;
+        self.batch_bytes = 0;
+        self.open = Some(part);
+        Ok(())
+    }
+
+    fn open_part(&self) -> Result<OpenPart, Error> {
+        let name = dataset::part_name(self.parts.len());
+        let path = self.dir.join(&name);
+        let file = File::create(&path).map_err(Error::file(&path))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+            .set_statistics_enabled(EnabledStatistics::None)
+            .build();
+        let writer = ArrowWriter::try_new(
+            Checked::new(file),
+            Arc::clone(&self.schema),
+            Some(properties),
+        )
+        .map_err(Error::parquet(&path))?;
+        Ok(OpenPart {
+            name,
+            path,
+            rows: 0,
+            writer,
+        })
+    }
+
+    fn close_part(&mut self) -> Result<(), Error> {
+        let Some(part) = self.open.take() else {
+            return Ok(());
+        };
+        let written = part
+            .writer
+            .into_inner()
+            .map_err(Error::parquet(&part.path))?;
+        written.inner.sync_all().map_err(Error::file(&part.path))?;
+        self.parts.push(Part {
+            name: part.name,
+            rows: part.rows,
+            bytes: written.bytes,
+            crc32c: written.crc32c,
+        });
+        Ok(())
+    }
+}
+
+fn batch(
+    schema: &Arc<Schema>,
+    columns: Vec<ArrayRef>,
+) -> Result<RecordBatch, parquet::errors::ParquetError> {
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|error: ArrowError| parquet::errors::ParquetError::External(Box::new(error)))
+}
+
+impl Builder {
+    fn new(kind: FieldType) -> Self {
+        match kind {
+            FieldType::String => Builder::Text(StringBuilder::new()),
+            FieldType::Int => Builder::Int(Int32Builder::new()),
+            FieldType::Long => Builder::Long(Int64Builder::new()),
+            FieldType::Float => Builder::Float(Float32Builder::new()),
+            FieldType::Double => Builder::Double(Float64Builder::new()),
+            FieldType::Boolean => Builder::Boolean(BooleanBuilder::new()),
+        }
+    }
+
+    /// Adds a value of this builder's type, any other as null; gives the bytes it takes.
+    fn push(&mut self, value: &Value<'_>) -> usize {
+        match (self, *value) {
+            (Builder::Text(builder), Value::Text(text) | Value::CutText(text)) => {
+                builder.append_value(text);
+                return text.len() + 8;
+            }
+            (Builder::Int(builder), Value::Int(number)) => builder.append_value(number),
+            (Builder::Long(builder), Value::Long(number) | Value::Milliseconds(number)) => {
+                builder.append_value(number);
+            }
+            (Builder::Float(builder), Value::Float(number)) => builder.append_value(number),
+            (Builder::Double(builder), Value::Double(number)) => builder.append_value(number),
+            (Builder::Boolean(builder), Value::Boolean(truth)) => builder.append_value(truth),
+            (builder, value) => {
+                debug_assert_eq!(value, Value::Null, "a value of another type");
+                builder.push_null();
+            }
+        }
+        8
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            Builder::Text(builder) => builder.append_null(),
+            Builder::Int(builder) => builder.append_null(),
+            Builder::Long(builder) => builder.append_null(),
+            Builder::Float(builder) => builder.append_null(),
+            Builder::Double(builder) => builder.append_null(),
+            Builder::Boolean(builder) => builder.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Builder::Text(builder) => Arc::new(builder.finish()),
+            Builder::Int(builder) => Arc::new(builder.finish()),
+            Builder::Long(builder) => Arc::new(builder.finish()),
+            Builder::Float(builder) => Arc::new(builder.finish()),
+            Builder::Double(builder) => Arc::new(builder.finish()),
+            Builder::Boolean(builder) => Arc::new(builder.finish()),
+        }
+    }
+}

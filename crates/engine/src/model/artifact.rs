@@ -1,0 +1,350 @@
+//! The files of a model, open to anyone: safetensors, Parquet and JSON.
+//!
+//! `model.safetensors` holds `user_vectors`, `user_offsets`, `item_vectors` and `item_offsets`;
+//! `users.parquet` and `items.parquet` the ids in that order; `history.parquet` the pairs (row numbers
+//! of user and item) with their score, by item and user; `card.json` the card with the SHA-256 of the
+//! others. The same model gives the same bytes. Files are synced before `save` returns; moving the
+//! folder into place is the caller's business.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+use super::{Card, History, Model, Parts};
+use crate::error::Error;
+
+const TENSORS: &str = "model.safetensors";
+const USERS: &str = "users.parquet";
+const ITEMS: &str = "items.parquet";
+const HISTORY: &str = "history.parquet";
+const CARD: &str = "card.json";
+/// Version of the form described above.
+pub(crate) const FORMAT: u32 = 1;
+/// Rows handed to the Parquet writer at once.
+const BATCH_ROWS: usize = 1 << 16;
+/// A card is a few kilobytes; more is not a card.
+const CARD_BYTES_MAX: u64 = 16 << 20;
+
+impl Model {
+    /// Writes the model into `dir`, which must exist.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.write_tensors(&dir.join(TENSORS))?;
+        write_ids(&dir.join(USERS), "USER_ID", self.users())?;
+        write_ids(&dir.join(ITEMS), "ITEM_ID", self.items())?;
+        self.write_history(&dir.join(HISTORY))?;
+        let mut card = self.card().clone();
+        card.format = FORMAT;
+        card.checksums.clear();
+        for name in [TENSORS, USERS, ITEMS, HISTORY] {
+            card.checksums.insert(name.into(), sha256(&dir.join(name))?);
+        }
+        let path = dir.join(CARD);
+        let mut text = serde_json::to_vec_pretty(&card)
+            .map_err(|error| Error::io(&path)(std::io::Error::other(error)))?;
+        text.push(b'\n');
+        let mut file = File::create(&path).map_err(Error::io(&path))?;
+        file.write_all(&text).map_err(Error::io(&path))?;
+        file.sync_all().map_err(Error::io(&path))?;
+        let folder = File::open(dir).map_err(Error::io(dir))?;
+        folder.sync_all().map_err(Error::io(dir))
+    }
+
+    /// Reads the model in `dir` and checks every file against the card.
+    pub fn open(dir: &Path) -> Result<Model, Error> {
+        let card = read_card(&dir.join(CARD))?;
+        for name in [TENSORS, USERS, ITEMS, HISTORY] {
+            let path = dir.join(name);
+            let Some(expected) = card.checksums.get(name) else {
+                return Err(Error::damaged(&dir.join(CARD), format!("it has no checksum of {name}")));
+            };
+            let found = sha256(&path)?;
+            if found != *expected {
+                return Err(Error::damaged(
+                    &path,
+                    format!("its SHA-256 is {found} instead of {expected}"),
+                ));
+            }
+        }
+        let users = read_ids(&dir.join(USERS), card.users)?;
+        let items = read_ids(&dir.join(ITEMS), card.items)?;
+        let history = read_history(&dir.join(HISTORY), items.len())?;
+        let path = dir.join(TENSORS);
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| Error::damaged(&path, error.to_string()))?;
+        let read = |name: &str, shape: &[usize]| read_tensor(&path, &tensors, name, shape);
+        let (n, m, d) = (users.len(), items.len(), card.dimension);
+        let parts = Parts {
+            dimension: d,
+            user_vectors: read("user_vectors", &[n, d])?,
+            user_offsets: read("user_offsets", &[n])?,
+            item_vectors: read("item_vectors", &[m, d])?,
+            item_offsets: read("item_offsets", &[m])?,
+            users,
+            items,
+            history,
+            card,
+        };
+        Model::new(parts).map_err(|detail| Error::damaged(dir, detail))
+    }
+
+    fn write_tensors(&self, path: &Path) -> Result<(), Error> {
+        let (n, m, d) = (self.users.len(), self.items.len(), self.dimension);
+        let bytes: [(&str, Vec<usize>, Vec<u8>); 4] = [
+            ("user_vectors", vec![n, d], le_bytes(&self.user_vectors)),
+            ("user_offsets", vec![n], le_bytes(&self.user_offsets)),
+            ("item_vectors", vec![m, d], le_bytes(&self.item_vectors)),
+            ("item_offsets", vec![m], le_bytes(&self.item_offsets)),
+        ];
+        let broken = |error: safetensors::SafeTensorError| {
+            Error::io(path)(std::io::Error::other(error))
+        };
+        let mut views = Vec::new();
+        for (name, shape, bytes) in &bytes {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?;
+            views.push((*name, view));
+        }
+        let none: Option<HashMap<String, String>> = None;
+        safetensors::tensor::serialize_to_file(views, none, path).map_err(broken)?;
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(Error::io(path))
+    }
+
+    fn write_history(&self, path: &Path) -> Result<(), Error> {
+        let history = self.history();
+        let mut items = Vec::with_capacity(history.users.len());
+        for item in 0..self.items.len() {
+            items.resize(history.starts[item + 1], item as u32);
+        }
+        write_table(path, &["user", "item", "score"], history.users.len(), |rows| {
+            vec![
+                Arc::new(UInt32Array::from(history.users[rows.clone()].to_vec())),
+                Arc::new(UInt32Array::from(items[rows.clone()].to_vec())),
+                Arc::new(Float32Array::from(history.scores[rows].to_vec())),
+            ]
+        })
+    }
+}
+
+fn write_ids(path: &Path, column: &str, ids: &[String]) -> Result<(), Error> {
+    write_table(path, &[column], ids.len(), |rows| {
+        vec![Arc::new(StringArray::from_iter_values(ids[rows].iter()))]
+    })
+}
+
+/// Writes a table in batches that `columns` makes from row ranges.
+fn write_table(
+    path: &Path,
+    names: &[&str],
+    rows: usize,
+    columns: impl Fn(Range<usize>) -> Vec<ArrayRef>,
+) -> Result<(), Error> {
+    let failed = |error: ParquetError| Error::io(path)(std::io::Error::other(error));
+    let batch = |rows: Range<usize>| {
+        let columns = names.iter().zip(columns(rows));
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (*name, column, false)))
+            .map_err(|error| failed(error.into()))
+    };
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by("kindred".into())
+        .build();
+    let file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
+    let schema = batch(0..0)?.schema();
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
+    for from in (0..rows).step_by(BATCH_ROWS) {
+        let batch = batch(from..(from + BATCH_ROWS).min(rows))?;
+        writer.write(&batch).map_err(failed)?;
+    }
+    let buffer = writer.into_inner().map_err(failed)?;
+    let file = buffer
+        .into_inner()
+        .map_err(|error| Error::io(path)(error.into_error()))?;
+    file.sync_all().map_err(Error::io(path))
+}
+
+fn read_card(path: &Path) -> Result<Card, Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut text = Vec::new();
+    file.take(CARD_BYTES_MAX)
+        .read_to_end(&mut text)
+        .map_err(Error::io(path))?;
+    let card: Card =
+        serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error.to_string()))?;
+    if card.format != FORMAT {
+        return Err(Error::damaged(
+            path,
+            format!("format {} is not format {FORMAT}, the one that can be read", card.format),
+        ));
+    }
+    Ok(card)
+}
+
+fn read_ids(path: &Path, count: usize) -> Result<Vec<String>, Error> {
+    let mut ids = Vec::new();
+    each_batch(path, |batch| {
+        let column = batch.column(0).as_any().downcast_ref::<StringArray>()?;
+        if column.null_count() > 0 {
+            return None;
+        }
+        ids.extend(column.iter().flatten().map(str::to_string));
+        Some(())
+    })?;
+    if ids.len() != count {
+        return Err(Error::damaged(
+            path,
+            format!("it has {} ids, and the card says {count}", ids.len()),
+        ));
+    }
+    Ok(ids)
+}
+
+fn read_history(path: &Path, items: usize) -> Result<History, Error> {
+    let mut history = History {
+        starts: vec![0; items + 1],
+        ..History::default()
+    };
+    let mut last = 0;
+    each_batch(path, |batch| {
+        let users = batch.column_by_name("user")?.as_any().downcast_ref::<UInt32Array>()?;
+        let numbers = batch.column_by_name("item")?.as_any().downcast_ref::<UInt32Array>()?;
+        let scores = batch.column_by_name("score")?.as_any().downcast_ref::<Float32Array>()?;
+        history.users.extend_from_slice(users.values());
+        history.scores.extend_from_slice(scores.values());
+        for &item in numbers.values() {
+            if item < last {
+                return None;
+            }
+            last = item;
+            *history.starts.get_mut(item as usize + 1)? += 1;
+        }
+        Some(())
+    })?;
+    for item in 0..items {
+        history.starts[item + 1] += history.starts[item];
+    }
+    Ok(history)
+}
+
+fn each_batch(
+    path: &Path,
+    mut each: impl FnMut(&RecordBatch) -> Option<()>,
+) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(|error| Error::damaged(path, error.to_string()))?;
+    for batch in reader {
+        let batch = batch.map_err(|error| Error::damaged(path, error.to_string()))?;
+        each(&batch).ok_or_else(|| Error::damaged(path, "its columns are not the expected ones"))?;
+    }
+    Ok(())
+}
+
+fn read_tensor(
+    path: &Path,
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<f32>, Error> {
+    let view = tensors
+        .tensor(name)
+        .map_err(|error| Error::damaged(path, format!("{name}: {error}")))?;
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        return Err(Error::damaged(
+            path,
+            format!("{name} is {:?} {:?} instead of F32 {shape:?}", view.dtype(), view.shape()),
+        ));
+    }
+    Ok(view
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect())
+}
+
+fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn sha256(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io(path))?;
+        if count == 0 {
+            return Ok(hex::encode(hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(model: &Model) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        model.save(dir.path()).unwrap();
+        dir
+    }
+
+    fn generated() -> Model {
+        let mut model = Model::generated(70, 20, 9, 5);
+        model.card_mut().users = 70;
+        model.card_mut().items = 20;
+        model.card_mut().dimension = 9;
+        model
+    }
+
+    #[test]
+    fn a_saved_model_opens_as_it_was_and_saves_to_the_same_bytes() {
+        let model = generated();
+        let dir = saved(&model);
+        let opened = Model::open(dir.path()).unwrap();
+        assert_eq!(opened.history(), model.history());
+        assert_eq!(opened.user_vectors, model.user_vectors);
+        assert_eq!(opened.items(), model.items());
+        assert_eq!(opened.item("i0000007"), Some(7));
+        assert_eq!(opened.item("i00000070"), None);
+        let again = saved(&opened);
+        for name in [TENSORS, USERS, ITEMS, HISTORY, CARD] {
+            let bytes = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(name)).unwrap();
+            assert_eq!(bytes(&dir), bytes(&again), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_file_is_noticed_and_named() {
+        let dir = saved(&generated());
+        for name in [TENSORS, USERS, ITEMS, HISTORY] {
+            let path = dir.path().join(name);
+            let good = std::fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            let middle = bad.len() / 2;
+            bad[middle] ^= 4;
+            std::fs::write(&path, &bad).unwrap();
+            let error = Model::open(dir.path()).unwrap_err();
+            assert!(matches!(&error, Error::Damaged { path: found, .. } if *found == path));
+            std::fs::write(&path, &good).unwrap();
+        }
+        std::fs::remove_file(dir.path().join(USERS)).unwrap();
+        assert!(matches!(Model::open(dir.path()), Err(Error::Io { .. })));
+    }
+}

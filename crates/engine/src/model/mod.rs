@@ -1,0 +1,233 @@
+//! A trained model: vectors and offsets of users and items, and the scores of known pairs.
+//!
+//! The score of user x for item y is q_y · p_x + offset_x, a log intensity up to a constant of the
+//! item; a pair in the history has its repaired score instead (repeats and own history count there).
+//! Files are `artifact`'s, what is known about the training is in the card, ranking is `score`'s.
+
+mod artifact;
+mod card;
+
+pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY};
+
+/// A trained model. Users and items are numbered in the byte order of their ids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    dimension: usize,
+    users: Vec<String>,
+    items: Vec<String>,
+    user_vectors: Vec<f32>,
+    user_offsets: Vec<f32>,
+    item_vectors: Vec<f32>,
+    item_offsets: Vec<f32>,
+    history: History,
+    card: Card,
+}
+
+/// Posting lists: for each item the users who interacted with it, and their repaired scores.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    pub(crate) starts: Vec<usize>,
+    pub(crate) users: Vec<u32>,
+    pub(crate) scores: Vec<f32>,
+}
+
+impl History {
+    /// Users (ascending) and scores of an item.
+    pub fn of(&self, item: usize) -> (&[u32], &[f32]) {
+        let range = self.starts[item]..self.starts[item + 1];
+        (&self.users[range.clone()], &self.scores[range])
+    }
+}
+
+/// What a model is built from; lengths must agree.
+pub(crate) struct Parts {
+    pub(crate) dimension: usize,
+    pub(crate) users: Vec<String>,
+    pub(crate) items: Vec<String>,
+    pub(crate) user_vectors: Vec<f32>,
+    pub(crate) user_offsets: Vec<f32>,
+    pub(crate) item_vectors: Vec<f32>,
+    pub(crate) item_offsets: Vec<f32>,
+    pub(crate) history: History,
+    pub(crate) card: Card,
+}
+
+impl Model {
+    /// Puts the parts together, or says in words which of them do not fit.
+    pub(crate) fn new(parts: Parts) -> Result<Model, String> {
+        let (n, m, d) = (parts.users.len(), parts.items.len(), parts.dimension);
+        let history = &parts.history;
+        let pairs = history.users.len();
+        let lengths = [
+            ("user_vectors", parts.user_vectors.len(), n * d),
+            ("user_offsets", parts.user_offsets.len(), n),
+            ("item_vectors", parts.item_vectors.len(), m * d),
+            ("item_offsets", parts.item_offsets.len(), m),
+            ("history starts", history.starts.len(), m + 1),
+            ("history scores", history.scores.len(), pairs),
+        ];
+        for (name, found, expected) in lengths {
+            if found != expected {
+                return Err(format!("{name} has {found} values instead of {expected}"));
+            }
+        }
+        for (name, ids) in [("users", &parts.users), ("items", &parts.items)] {
+            if !ids.windows(2).all(|pair| pair[0].as_bytes() < pair[1].as_bytes()) {
+                return Err(format!("the ids of {name} do not ascend"));
+            }
+        }
+        let mut ends = history.starts.iter();
+        let ordered = ends.next() == Some(&0)
+            && history.starts.windows(2).all(|pair| pair[0] <= pair[1])
+            && history.starts.last() == Some(&pairs);
+        let listed = ordered
+            && (0..m).all(|item| {
+                let users = history.of(item).0;
+                users.windows(2).all(|pair| pair[0] < pair[1])
+                    && users.last().is_none_or(|&user| (user as usize) < n)
+            });
+        if !listed {
+            return Err("the history is not ordered by item and user".into());
+        }
+        let floats = [
+            &parts.user_vectors,
+            &parts.user_offsets,
+            &parts.item_vectors,
+            &parts.item_offsets,
+            &history.scores,
+        ];
+        if floats.iter().any(|values| values.iter().any(|value| value.is_nan())) {
+            return Err("a value is not a number".into());
+        }
+        Ok(Model {
+            dimension: d,
+            users: parts.users,
+            items: parts.items,
+            user_vectors: parts.user_vectors,
+            user_offsets: parts.user_offsets,
+            item_vectors: parts.item_vectors,
+            item_offsets: parts.item_offsets,
+            history: parts.history,
+            card: parts.card,
+        })
+    }
+
+    /// Length of the vectors.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Ids of the users, in the order of their numbers.
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    /// Ids of the items, in the order of their numbers.
+    pub fn items(&self) -> &[String] {
+        &self.items
+    }
+
+    /// The number of an item, if the model knows it.
+    pub fn item(&self, id: &str) -> Option<u32> {
+        let place = self.items.binary_search_by(|item| item.as_bytes().cmp(id.as_bytes()));
+        place.ok().map(|place| place as u32)
+    }
+
+    /// The number of a user, if the model knows it.
+    pub fn user(&self, id: &str) -> Option<u32> {
+        let place = self.users.binary_search_by(|user| user.as_bytes().cmp(id.as_bytes()));
+        place.ok().map(|place| place as u32)
+    }
+
+    /// The vector of a user.
+    pub fn user_vector(&self, user: usize) -> &[f32] {
+        &self.user_vectors[user * self.dimension..(user + 1) * self.dimension]
+    }
+
+    /// log λ − log Z of a user.
+    pub fn user_offset(&self, user: usize) -> f32 {
+        self.user_offsets[user]
+    }
+
+    /// The vector of an item.
+    pub fn item_vector(&self, item: usize) -> &[f32] {
+        &self.item_vectors[item * self.dimension..(item + 1) * self.dimension]
+    }
+
+    /// The constant of an item in log p; the same for all users, so rankings leave it out.
+    pub fn item_offset(&self, item: usize) -> f32 {
+        self.item_offsets[item]
+    }
+
+    /// The known pairs.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What is known about the training.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// For the caller's facts: snapshot and metrics.
+    pub fn card_mut(&mut self) -> &mut Card {
+        &mut self.card
+    }
+
+    /// Bytes the model holds, about.
+    pub fn bytes(&self) -> u64 {
+        let floats = self.user_vectors.len()
+            + self.user_offsets.len()
+            + self.item_vectors.len()
+            + self.item_offsets.len()
+            + 2 * self.history.users.len();
+        let text: usize = self.users.iter().chain(&self.items).map(|id| id.len() + 24).sum();
+        (floats * 4 + self.history.starts.len() * 8 + text) as u64
+    }
+}
+
+#[cfg(test)]
+impl Model {
+    /// A random model: log-normal norms, some history, offsets of about the size of the products.
+    pub(crate) fn generated(users: usize, items: usize, dimension: usize, seed: u64) -> Model {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut side = |count: usize| -> Vec<f32> {
+            (0..count)
+                .flat_map(|_| {
+                    let scale = (random.random::<f32>() * 3.0 - 1.0).exp();
+                    (0..dimension)
+                        .map(|_| (random.random::<f32>() - 0.5) * scale)
+                        .collect::<Vec<f32>>()
+                })
+                .collect()
+        };
+        let user_vectors = side(users);
+        let item_vectors = side(items);
+        let mut history = History {
+            starts: vec![0],
+            ..History::default()
+        };
+        for _ in 0..items {
+            for user in 0..users as u32 {
+                if random.random_range(0..10) == 0 {
+                    history.users.push(user);
+                    history.scores.push(random.random::<f32>() * 4.0 - 1.0);
+                }
+            }
+            history.starts.push(history.users.len());
+        }
+        Model::new(Parts {
+            dimension,
+            users: (0..users).map(|user| format!("u{user:07}")).collect(),
+            items: (0..items).map(|item| format!("i{item:07}")).collect(),
+            user_vectors,
+            user_offsets: (0..users).map(|_| random.random::<f32>() * 2.0 - 4.0).collect(),
+            item_vectors,
+            item_offsets: vec![0.0; items],
+            history,
+            card: Card::default(),
+        })
+        .unwrap()
+    }
+}

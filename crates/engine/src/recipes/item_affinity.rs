@@ -1,0 +1,160 @@
+//! `aws-item-affinity`: which users will interact with this item?
+//!
+//! Trains twice: on the oldest four fifths of every user's events, to measure the metrics the service
+//! reports, and on everything, the model that is delivered. Each training chooses its settings on its
+//! own validation period, so the metrics are those of data nothing was chosen on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kindred_types::parts::Clock;
+
+use crate::error::Error;
+use crate::interactions::Interactions;
+use crate::metrics::held_out;
+use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
+use crate::progress::Progress;
+use crate::score::Scorer;
+use crate::train::events::Prefix;
+use crate::train::{self, Fitted, Work, ials, kernels};
+
+pub use crate::train::TrainOptions;
+
+/// Lengths the vectors may have.
+pub const DIMENSIONS: std::ops::RangeInclusive<usize> = 32..=256;
+/// Length of the vectors unless configured.
+pub const DIMENSION_DEFAULT: usize = 149;
+
+/// A trained model and what was learned on the way.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model, its card filled in but for the snapshot.
+    pub model: Model,
+    /// Metrics on held-back events; the card has them, too.
+    pub metrics: Metrics,
+    /// How long the parts took. Not in the card, which is the same for every run.
+    pub timings: Timings,
+}
+
+/// Wall seconds of the parts of a training.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timings {
+    /// Training for the metrics, measuring included.
+    pub metrics_seconds: f64,
+    /// Training of the delivered model; zero without a final fit.
+    pub fit_seconds: f64,
+    /// Median of the sweeps.
+    pub sweep_seconds: f64,
+    /// Everything.
+    pub train_seconds: f64,
+}
+
+/// Trains the recipe.
+pub fn train(
+    data: &Interactions,
+    options: &TrainOptions,
+    progress: &dyn Progress,
+    clock: &dyn Clock,
+) -> Result<Trained, Error> {
+    let mut work = Work::new(progress, clock, 1 + u64::from(options.final_fit));
+    let start = work.seconds();
+    let whole = Prefix::whole(data);
+    let oldest = whole.oldest_four_fifths();
+    let first = fit(&oldest, options, &mut work)?;
+    let scorer = Scorer::new(Arc::new(first), None);
+    let pool = pool(options)?;
+    let metrics = pool.install(|| held_out::measure(&scorer, &oldest, &whole, options.seed));
+    let metrics_end = work.seconds();
+
+    let mut model = if options.final_fit {
+        fit(&whole, options, &mut work)?
+    } else {
+        Arc::unwrap_or_clone(scorer.into_model())
+    };
+    model.card_mut().metrics = Some(metrics.clone());
+    let end = work.seconds();
+    let mut sweeps = std::mem::take(&mut work.sweeps);
+    sweeps.sort_unstable_by(f64::total_cmp);
+    Ok(Trained {
+        model,
+        metrics,
+        timings: Timings {
+            metrics_seconds: metrics_end - start,
+            fit_seconds: end - metrics_end,
+            sweep_seconds: sweeps.get(sweeps.len() / 2).copied().unwrap_or(0.0),
+            train_seconds: end - start,
+        },
+    })
+}
+
+/// Trains one model on a prefix of the data.
+pub(crate) fn fit(
+    prefix: &Prefix<'_>,
+    options: &TrainOptions,
+    work: &mut Work<'_>,
+) -> Result<Model, Error> {
+    if !DIMENSIONS.contains(&options.dimension) {
+        return Err(Error::Input(format!(
+            "the hidden dimension must lie between {} and {}, and is {}",
+            DIMENSIONS.start(),
+            DIMENSIONS.end(),
+            options.dimension
+        )));
+    }
+    let interactions = prefix.len();
+    let fitted = pool(options)?.install(|| train::fit(prefix, options, work))?;
+    let Fitted {
+        user_vectors,
+        user_offsets,
+        item_vectors,
+        item_offsets,
+        history,
+        choices,
+        intensity,
+        notes,
+    } = fitted;
+    let card = Card {
+        recipe: RECIPE_ITEM_AFFINITY.into(),
+        towers: "ials".into(),
+        dimension: options.dimension,
+        seed: options.seed,
+        users: prefix.users(),
+        items: prefix.items(),
+        interactions,
+        settings: settings(),
+        choices: Some(choices),
+        intensity,
+        notes,
+        instruction_set: kernels::instruction_set().into(),
+        ..Card::default()
+    };
+    Model::new(Parts {
+        dimension: options.dimension,
+        users: prefix.data.users.clone(),
+        items: prefix.data.items.clone(),
+        user_vectors,
+        user_offsets,
+        item_vectors,
+        item_offsets,
+        history,
+        card,
+    })
+    .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))
+}
+
+fn settings() -> BTreeMap<String, f64> {
+    let settings = [
+        ("unseen_weight", ials::UNSEEN_WEIGHT),
+        ("regularisation", ials::REGULARISATION),
+        ("conjugate_gradient_steps", ials::STEPS as f64),
+        ("sweeps", train::SWEEPS as f64),
+        ("sweeps_after_validation", train::SWEEPS_AGAIN as f64),
+    ];
+    settings.map(|(name, value)| (name.to_string(), value)).into()
+}
+
+fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
+    Ok(rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.max(1))
+        .build()?)
+}

@@ -1,0 +1,3 @@
+//! The recipes: one file each, with training and metrics behind the names of the service.
+
+pub mod item_affinity;

@@ -1,0 +1,153 @@
+//! Finished rankings on disk, block by block.
+//!
+//! The distinct queries of a job are scored in blocks; a block that is done is one file: written
+//! beside its place, synced, renamed, with a checksum. A killed job finds the blocks it finished
+//! and goes on behind them. A file that does not fit the plan (other queries, other k, other model)
+//! or its checksum is scored again.
+
+use crate::Error;
+use memmap2::Mmap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Length of the head: plan, block number, rankings, checksum of the body.
+const HEAD_BYTES: usize = 28;
+
+/// The rankings of one job.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    dir: PathBuf,
+    /// Fingerprint of everything that the rankings depend on.
+    plan: u64,
+    /// Queries per block, the last one may have fewer.
+    block_len: usize,
+    /// Users per ranking; every ranking of an unfiltered job has the same number.
+    ranking_len: usize,
+    mapped: Vec<Mmap>,
+}
+
+impl Blocks {
+    pub(crate) fn new(dir: &Path, plan: u64, block_len: usize, ranking_len: usize) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        Ok(Blocks { dir: dir.to_owned(), plan, block_len, ranking_len, mapped: Vec::new() })
+    }
+
+    fn path(&self, block: usize) -> PathBuf {
+        self.dir.join(format!("block-{block:06}"))
+    }
+
+    /// Takes up the next block if an earlier try finished it with `queries` rankings.
+    pub(crate) fn take_up(&mut self, queries: usize) -> Result<bool, Error> {
+        let block = self.mapped.len();
+        let path = self.path(block);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let map = map(&path)?;
+        if !self.fits(&map, block, queries) {
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+            return Ok(false);
+        }
+        self.mapped.push(map);
+        Ok(true)
+    }
+
+    fn fits(&self, bytes: &[u8], block: usize, queries: usize) -> bool {
+        if bytes.len() != HEAD_BYTES + queries * self.ranking_len * 4 {
+            return false;
+        }
+        let (head, body) = bytes.split_at(HEAD_BYTES);
+        head == self.head(block, queries, crc32c::crc32c(body))
+    }
+
+    fn head(&self, block: usize, queries: usize, crc: u32) -> [u8; HEAD_BYTES] {
+        let mut head = [0; HEAD_BYTES];
+        head[0..8].copy_from_slice(&self.plan.to_le_bytes());
+        head[8..16].copy_from_slice(&(block as u64).to_le_bytes());
+        head[16..24].copy_from_slice(&(queries as u64).to_le_bytes());
+        head[24..28].copy_from_slice(&crc.to_le_bytes());
+        head
+    }
+
+    /// Stores the next block.
+    pub(crate) fn push<'u>(
+        &mut self,
+        rankings: impl ExactSizeIterator<Item = &'u [u32]>,
+    ) -> Result<(), Error> {
+        let block = self.mapped.len();
+        let queries = rankings.len();
+        let mut body = Vec::with_capacity(queries * self.ranking_len * 4);
+        for users in rankings {
+            assert_eq!(users.len(), self.ranking_len, "rankings of one job have one length");
+            for user in users {
+                body.extend_from_slice(&user.to_le_bytes());
+            }
+        }
+        let path = self.path(block);
+        let staged = path.with_extension("new");
+        let write = || {
+            let mut file = File::create(&staged)?;
+            file.write_all(&self.head(block, queries, crc32c::crc32c(&body)))?;
+            file.write_all(&body)?;
+            file.sync_all()?;
+            std::fs::rename(&staged, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(Error::io(&path))?;
+        self.mapped.push(map(&path)?);
+        Ok(())
+    }
+
+    /// The ranking of the query at `position` among the distinct ones, best user first.
+    pub(crate) fn ranking(&self, position: usize) -> impl Iterator<Item = u32> {
+        let bytes = self.ranking_len * 4;
+        let start = HEAD_BYTES + position % self.block_len * bytes;
+        self.mapped[position / self.block_len][start..start + bytes]
+            .chunks_exact(4)
+            .map(|user| u32::from_le_bytes([user[0], user[1], user[2], user[3]]))
+    }
+}
+
+#[allow(unsafe_code)]
+fn map(path: &Path) -> Result<Mmap, Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    // SAFETY: the file lies in this job's own scratch directory, was renamed there complete, and
+    // nobody writes to it afterwards.
+    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(blocks: &Blocks, position: usize) -> Vec<u32> {
+        blocks.ranking(position).collect()
+    }
+
+    #[test]
+    fn finished_blocks_are_taken_up_and_foreign_or_damaged_ones_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut blocks = Blocks::new(dir.path(), 7, 2, 2).unwrap();
+        assert!(!blocks.take_up(2).unwrap());
+        blocks.push([&[1u32, 2][..], &[3, 4]].into_iter()).unwrap();
+        blocks.push([&[5u32, 6][..]].into_iter()).unwrap();
+        assert_eq!(collect(&blocks, 1), [3, 4]);
+        assert_eq!(collect(&blocks, 2), [5, 6]);
+
+        let mut again = Blocks::new(dir.path(), 7, 2, 2).unwrap();
+        assert!(again.take_up(2).unwrap() && again.take_up(1).unwrap() && !again.take_up(1).unwrap());
+        assert_eq!(collect(&again, 2), [5, 6]);
+        drop((blocks, again));
+
+        let mut other_plan = Blocks::new(dir.path(), 8, 2, 2).unwrap();
+        assert!(!other_plan.take_up(2).unwrap());
+
+        let path = dir.path().join("block-000001");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HEAD_BYTES] ^= 1;
+        std::fs::write(dir.path().join("block-000000"), bytes).unwrap();
+        let mut damaged = Blocks::new(dir.path(), 7, 2, 2).unwrap();
+        assert!(!damaged.take_up(1).unwrap());
+    }
+}

@@ -1,0 +1,390 @@
+//! Two passes over the input: find the distinct queries and score each once, then write the lines.
+//!
+//! Memory does not grow with the number of lines: the first pass keeps one bit per item, rankings
+//! go to disk in blocks, the second pass writes lines in input order as it reads them again. The
+//! scorer decides which users are candidates, which is where a filter joins. A stopped or killed
+//! run goes on behind its last finished block and ends with the same bytes.
+
+use super::blocks::Blocks;
+use super::lines::Lines;
+use super::parse::{Query, parse};
+use super::render::{UserFragments, push_error_tail, push_input, push_ranking_tail};
+use crate::Error;
+use crate::data::source::{Source, open_unpacked};
+use crate::model::Model;
+use crate::progress::Progress;
+use crate::score::Scorer;
+use kindred_types::parts::Clock;
+use serde::Serialize;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+/// Lines between two looks at whether the work should stop.
+const LINES_PER_LOOK: u64 = 1 << 16;
+/// Bytes collected before they go to a sink.
+const WRITE_BYTES: usize = 1 << 18;
+/// Bytes of the beginning of a source that decide whether it is a JSON array.
+const ARRAY_START: u8 = b'[';
+
+/// Where an output goes; it appears when [`Sink::finish`] returns, and not before.
+pub trait Sink: Write {
+    /// Publishes the output.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// What a run goes by.
+#[derive(Clone, Debug)]
+pub struct SegmentOptions {
+    /// Users per query.
+    pub k: usize,
+    /// Most records of all sources together; 0 for no limit.
+    pub max_records: u64,
+    /// Write `recommendedUsers` beside `usersList`.
+    pub documented_format: bool,
+    /// Memory for the rankings of one block and, in the second pass, for rendered lines.
+    pub block_bytes: usize,
+    /// Threads for scoring.
+    pub threads: usize,
+    /// Where finished blocks are kept; the same for every try of a job.
+    pub scratch_dir: PathBuf,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SegmentStatistics {
+    /// Lines that are not blank.
+    pub lines: u64,
+    /// Lines answered with an error.
+    pub line_errors: u64,
+    /// Different queries among them.
+    pub distinct_queries: u64,
+    /// Users that were ranked.
+    pub users: u64,
+    /// Items of the model.
+    pub items: u64,
+    /// Length of the model's vectors.
+    pub dimension: u64,
+    /// Users asked for per query.
+    pub k: u64,
+    /// Seconds spent scoring, in this try.
+    pub score_seconds: f64,
+    /// Seconds spent reading again and writing.
+    pub render_seconds: f64,
+    /// Bytes written to the sinks.
+    pub output_bytes: u64,
+    /// Score tiles that a scan without bounds would have computed, in this try.
+    pub tiles_total: u64,
+    /// Score tiles that were computed, in this try.
+    pub tiles_computed: u64,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The input is not what it has to be; the sentence is for the user.
+    #[error("{0}")]
+    Input(String),
+    /// A source could not be read.
+    #[error("cannot read {name}: {source}")]
+    Read {
+        /// The source.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A sink could not be written.
+    #[error("cannot write the output: {source}")]
+    Write {
+        /// Why.
+        source: io::Error,
+    },
+    /// The work was told to stop.
+    #[error("stopped before the end")]
+    Stopped,
+    /// Scratch files or the scorer.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+/// Answers every line of `sources` with the scorer's users; `sinks` gives the sink for the source
+/// of that number.
+///
+/// # Errors
+/// [`SegmentError::Input`] before any scoring when a source is not JSON Lines or the sources have
+/// more than `max_records` records.
+pub fn run(
+    scorer: &Scorer,
+    sources: &[&dyn Source],
+    sinks: &mut dyn FnMut(usize) -> io::Result<Box<dyn Sink>>,
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+    clock: &dyn Clock,
+) -> Result<SegmentStatistics, SegmentError> {
+    let model = scorer.model();
+    let mut statistics = SegmentStatistics {
+        users: scorer.len() as u64,
+        items: model.items().len() as u64,
+        dimension: model.dimension() as u64,
+        k: options.k as u64,
+        ..SegmentStatistics::default()
+    };
+    let plan = plan(model, sources, options, progress, &mut statistics)?;
+    let seconds = |start: u64| clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0;
+
+    let start = clock.monotonic_ms();
+    let tiles = scorer.tiles();
+    let blocks = score(scorer, &plan, options, progress)?;
+    statistics.score_seconds = seconds(start);
+    let after = scorer.tiles();
+    statistics.tiles_total = after.total - tiles.total;
+    statistics.tiles_computed = after.computed - tiles.computed;
+
+    let start = clock.monotonic_ms();
+    let mut renderer = Renderer::new(model, &plan, &blocks, options);
+    for (index, source) in sources.iter().enumerate() {
+        let sink = sinks(index).map_err(|source| SegmentError::Write { source })?;
+        renderer.write_source(*source, sink, progress, &mut statistics)?;
+    }
+    statistics.render_seconds = seconds(start);
+    Ok(statistics)
+}
+
+/// The distinct queries of a run.
+struct Plan {
+    /// Items that are asked for, ascending.
+    items: Vec<u32>,
+    /// For every item of the model its place in `items`, plus one; 0 where it is not asked for.
+    places: Vec<u32>,
+}
+
+/// First pass: counts, checks and collects.
+fn plan(
+    model: &Model,
+    sources: &[&dyn Source],
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+    statistics: &mut SegmentStatistics,
+) -> Result<Plan, SegmentError> {
+    let mut places = vec![0u32; model.items().len()];
+    let bytes: u64 = sources.iter().map(|source| source.size()).sum();
+    let mut bytes_done = 0;
+    for source in sources {
+        let mut lines = open(*source)?;
+        let mut source_lines = 0u64;
+        let mut objects = false;
+        while let Some(line) = next_line(&mut lines, *source)? {
+            if source_lines == 0 && line.bytes.first() == Some(&ARRAY_START) {
+                return Err(not_json_lines(*source));
+            }
+            source_lines += 1;
+            statistics.lines += 1;
+            if options.max_records > 0 && statistics.lines > options.max_records {
+                let reason = format!("Input has more than {} records.", options.max_records);
+                return Err(SegmentError::Input(reason));
+            }
+            let query = parse(&line);
+            objects |= query.is_object();
+            if let Query::Item(id) = query
+                && let Some(item) = model.item(&id)
+            {
+                places[item as usize] = 1;
+            }
+            if statistics.lines.is_multiple_of(LINES_PER_LOOK) {
+                look(progress, "read queries", bytes_done, bytes)?;
+            }
+        }
+        if source_lines > 0 && !objects {
+            return Err(not_json_lines(*source));
+        }
+        bytes_done += source.size();
+    }
+    let mut items = Vec::new();
+    for (item, place) in places.iter_mut().enumerate() {
+        if *place > 0 {
+            items.push(item as u32);
+            *place = items.len() as u32;
+        }
+    }
+    statistics.distinct_queries = items.len() as u64;
+    Ok(Plan { items, places })
+}
+
+fn not_json_lines(source: &dyn Source) -> SegmentError {
+    let name = source.name();
+    SegmentError::Input(format!("Input {name} is not JSON Lines: expected one JSON object per line."))
+}
+
+/// Scores the distinct queries in blocks; those that an earlier try finished are taken up.
+fn score(
+    scorer: &Scorer,
+    plan: &Plan,
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+) -> Result<Blocks, SegmentError> {
+    let ranking_len = options.k.min(scorer.len());
+    let by_memory = options.block_bytes / (8 * ranking_len.max(1));
+    let block_len = scorer.block_len(options.k).min(by_memory).max(1);
+    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len);
+    let mut blocks = Blocks::new(&options.scratch_dir, fingerprint, block_len, ranking_len)?;
+    let total = plan.items.len() as u64;
+    for (block, items) in plan.items.chunks(block_len).enumerate() {
+        look(progress, "score queries", (block * block_len) as u64, total)?;
+        if blocks.take_up(items.len())? {
+            continue;
+        }
+        let rankings = scorer.top_users(items, options.k, options.threads)?;
+        blocks.push(rankings.iter().map(|ranking| ranking.users.as_slice()))?;
+    }
+    progress.report("score queries", total, total, "");
+    Ok(blocks)
+}
+
+/// Stands for all that decides the bytes of the blocks: model, queries, lengths.
+fn fingerprint(scorer: &Scorer, plan: &Plan, ranking_len: usize, block_len: usize) -> u64 {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for (name, checksum) in &scorer.model().card().checksums {
+        hash.update(name.as_bytes());
+        hash.update(checksum.as_bytes());
+    }
+    for number in [scorer.len(), ranking_len, block_len] {
+        hash.update((number as u64).to_le_bytes());
+    }
+    for item in &plan.items {
+        hash.update(item.to_le_bytes());
+    }
+    let digest = hash.finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// Second pass.
+struct Renderer<'a> {
+    model: &'a Model,
+    plan: &'a Plan,
+    blocks: &'a Blocks,
+    fragments: UserFragments,
+    documented: bool,
+    /// Rendered ends of lines by place, as long as there is room.
+    tails: Vec<Option<Box<[u8]>>>,
+    tail_bytes_left: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Renderer<'a> {
+    fn new(model: &'a Model, plan: &'a Plan, blocks: &'a Blocks, options: &SegmentOptions) -> Self {
+        Renderer {
+            model,
+            plan,
+            blocks,
+            fragments: UserFragments::new(model.users()),
+            documented: options.documented_format,
+            tails: vec![None; plan.items.len()],
+            tail_bytes_left: options.block_bytes,
+            buffer: Vec::with_capacity(2 * WRITE_BYTES),
+        }
+    }
+
+    fn write_source(
+        &mut self,
+        source: &dyn Source,
+        mut sink: Box<dyn Sink>,
+        progress: &dyn Progress,
+        statistics: &mut SegmentStatistics,
+    ) -> Result<(), SegmentError> {
+        let mut lines = open(source)?;
+        let mut written = 0u64;
+        while let Some(line) = next_line(&mut lines, source)? {
+            let query = parse(&line);
+            push_input(&mut self.buffer, line.bytes, query.is_object());
+            if let Err(error) = self.push_answer(&query) {
+                push_error_tail(&mut self.buffer, &error, self.documented);
+                statistics.line_errors += 1;
+            }
+            written += 1;
+            if self.buffer.len() >= WRITE_BYTES {
+                self.flush(&mut *sink, statistics)?;
+            }
+            if written.is_multiple_of(LINES_PER_LOOK) {
+                look(progress, "write segments", written, statistics.lines)?;
+            }
+        }
+        self.flush(&mut *sink, statistics)?;
+        sink.finish().map_err(|source| SegmentError::Write { source })
+    }
+
+    /// Adds the end of the line for `query`; gives the error text if it has none.
+    fn push_answer(&mut self, query: &Query<'_>) -> Result<(), String> {
+        let id = match query {
+            Query::Item(id) => id,
+            Query::NoItem => {
+                return Err("User error: Required fields for the provided recipe are itemId".to_owned());
+            }
+            Query::NotObject => {
+                return Err("User error: Input line is not a valid JSON object".to_owned());
+            }
+        };
+        let place = self.model.item(id).map_or(0, |item| self.plan.places[item as usize]);
+        let Some(place) = (place as usize).checked_sub(1) else {
+            return Err(format!(
+                "User error: Item {id} was not present when the solution version was created"
+            ));
+        };
+        if let Some(tail) = &self.tails[place] {
+            self.buffer.extend_from_slice(tail);
+            return Ok(());
+        }
+        let start = self.buffer.len();
+        let users = self.blocks.ranking(place);
+        push_ranking_tail(&mut self.buffer, users, &self.fragments, self.documented);
+        let tail = &self.buffer[start..];
+        if tail.len() <= self.tail_bytes_left {
+            self.tail_bytes_left -= tail.len();
+            self.tails[place] = Some(tail.into());
+        }
+        Ok(())
+    }
+
+    fn flush(
+        &mut self,
+        sink: &mut dyn Sink,
+        statistics: &mut SegmentStatistics,
+    ) -> Result<(), SegmentError> {
+        sink.write_all(&self.buffer).map_err(|source| SegmentError::Write { source })?;
+        statistics.output_bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+type SourceLines = Lines<Box<dyn Read + Send>>;
+
+fn open(source: &dyn Source) -> Result<SourceLines, SegmentError> {
+    let reader = open_unpacked(source)
+        .map_err(|error| SegmentError::Read { name: source.name().to_owned(), source: error })?;
+    Ok(Lines::new(reader))
+}
+
+fn next_line<'l>(
+    lines: &'l mut SourceLines,
+    source: &dyn Source,
+) -> Result<Option<super::lines::Line<'l>>, SegmentError> {
+    lines.next_line().map_err(|error| {
+        let name = source.name().to_owned();
+        // Gzip data that cannot be unpacked is the user's to mend; a store's error is not.
+        if error.kind() == io::ErrorKind::InvalidData {
+            SegmentError::Input(format!("Input {name} cannot be unpacked: {error}."))
+        } else {
+            SegmentError::Read { name, source: error }
+        }
+    })
+}
+
+fn look(progress: &dyn Progress, step: &str, done: u64, total: u64) -> Result<(), SegmentError> {
+    progress.report(step, done, total, "");
+    if progress.stopped() { Err(SegmentError::Stopped) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

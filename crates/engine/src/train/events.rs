@@ -1,0 +1,235 @@
+//! What training sees of the interactions: a prefix of every user's events, and its pairs.
+//!
+//! Both ways of holding events back (before a point in time; the oldest 80 % of each user) are
+//! prefixes, because a user's events lie in time order. Nothing is copied.
+
+use std::ops::Range;
+
+use crate::interactions::Interactions;
+
+/// The oldest events of each user.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix<'a> {
+    pub(crate) data: &'a Interactions,
+    ends: Vec<usize>,
+}
+
+impl<'a> Prefix<'a> {
+    /// Everything.
+    pub(crate) fn whole(data: &'a Interactions) -> Prefix<'a> {
+        Prefix {
+            data,
+            ends: data.user_starts[1..].to_vec(),
+        }
+    }
+
+    /// Those of this prefix that happened before `time`.
+    pub(crate) fn before(&self, time: i64) -> Prefix<'a> {
+        let ends = (0..self.users())
+            .map(|user| {
+                let events = self.events_of(user);
+                events.start + self.data.event_times[events].partition_point(|&t| t < time)
+            })
+            .collect();
+        Prefix {
+            data: self.data,
+            ends,
+        }
+    }
+
+    /// All but the newest floor(0.2 n) events of each user (`spec/metrics.md` section 2).
+    pub(crate) fn oldest_four_fifths(&self) -> Prefix<'a> {
+        let ends = (0..self.users())
+            .map(|user| {
+                let events = self.events_of(user);
+                events.end - events.len() / 5
+            })
+            .collect();
+        Prefix {
+            data: self.data,
+            ends,
+        }
+    }
+
+    pub(crate) fn users(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.data.items.len()
+    }
+
+    pub(crate) fn events_of(&self, user: usize) -> Range<usize> {
+        self.data.user_starts[user]..self.ends[user]
+    }
+
+    /// The events of `user` in `whole` that this prefix leaves out.
+    pub(crate) fn rest_of(&self, whole: &Prefix<'_>, user: usize) -> Range<usize> {
+        self.ends[user]..whole.ends[user]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        (0..self.users())
+            .map(|user| self.events_of(user).len())
+            .sum()
+    }
+
+    /// First and last time, if there is an event.
+    pub(crate) fn span(&self) -> Option<(i64, i64)> {
+        (0..self.users())
+            .map(|user| self.events_of(user))
+            .filter(|events| !events.is_empty())
+            .map(|events| {
+                let times = &self.data.event_times[events];
+                (times[0], times[times.len() - 1])
+            })
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+}
+
+/// Compressed rows of column numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sparse {
+    pub(crate) starts: Vec<usize>,
+    pub(crate) indices: Vec<u32>,
+}
+
+impl Sparse {
+    pub(crate) fn row(&self, row: usize) -> &[u32] {
+        &self.indices[self.range(row)]
+    }
+
+    pub(crate) fn range(&self, row: usize) -> Range<usize> {
+        self.starts[row]..self.starts[row + 1]
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Columns become rows; each new row ascends.
+    pub(crate) fn transposed(&self, columns: usize) -> Sparse {
+        let mut starts = vec![0usize; columns + 1];
+        for &column in &self.indices {
+            starts[column as usize + 1] += 1;
+        }
+        for column in 0..columns {
+            starts[column + 1] += starts[column];
+        }
+        let mut next = starts.clone();
+        let mut indices = vec![0u32; self.indices.len()];
+        for row in 0..self.rows() {
+            for &column in self.row(row) {
+                indices[next[column as usize]] = row as u32;
+                next[column as usize] += 1;
+            }
+        }
+        Sparse { starts, indices }
+    }
+}
+
+/// The distinct pairs of a prefix, both ways.
+pub(crate) struct Pairs {
+    /// The items of each user, ascending.
+    pub(crate) by_user: Sparse,
+    /// The users of each item, ascending.
+    pub(crate) by_item: Sparse,
+    /// For each event of the data (those of the prefix): the place of its item in the user's row.
+    places: Vec<u32>,
+}
+
+impl Pairs {
+    pub(crate) fn new(prefix: &Prefix<'_>) -> Pairs {
+        let data = prefix.data;
+        let mut starts = Vec::with_capacity(prefix.users() + 1);
+        let mut indices: Vec<u32> = Vec::new();
+        let mut places = vec![0u32; data.len()];
+        let mut row: Vec<u32> = Vec::new();
+        starts.push(0);
+        for user in 0..prefix.users() {
+            let events = prefix.events_of(user);
+            row.clear();
+            row.extend_from_slice(&data.event_items[events.clone()]);
+            row.sort_unstable();
+            row.dedup();
+            for event in events {
+                let item = data.event_items[event];
+                places[event] = row.partition_point(|&other| other < item) as u32;
+            }
+            indices.extend_from_slice(&row);
+            starts.push(indices.len());
+        }
+        let by_user = Sparse { starts, indices };
+        let by_item = by_user.transposed(prefix.items());
+        Pairs {
+            by_user,
+            by_item,
+            places,
+        }
+    }
+
+    /// Number of distinct users of an item.
+    pub(crate) fn popularity(&self, item: usize) -> usize {
+        self.by_item.range(item).len()
+    }
+
+    /// Adds `weight(step)` to the pair of each event of `user`, the steps counted back from the latest:
+    /// events with the same timestamp are one step. `sums` has one place per item of the user's row.
+    pub(crate) fn add_by_step(
+        &self,
+        prefix: &Prefix<'_>,
+        user: usize,
+        mut weight: impl FnMut(usize, i64) -> f64,
+        sums: &mut [f64],
+    ) {
+        let times = &prefix.data.event_times;
+        let mut step = 0;
+        let mut current = 0.0;
+        let mut last: Option<i64> = None;
+        for event in prefix.events_of(user).rev() {
+            let time = times[event];
+            if last != Some(time) {
+                if last.is_some() {
+                    step += 1;
+                }
+                current = weight(step, time);
+                last = Some(time);
+            }
+            sums[self.places[event] as usize] += current;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixtures::interactions;
+
+    #[test]
+    fn prefixes_and_pairs_of_a_small_set() {
+        let data = interactions(&[
+            ("a", "x", 10),
+            ("a", "y", 20),
+            ("a", "x", 20),
+            ("a", "z", 30),
+            ("a", "x", 40),
+            ("b", "z", 15),
+        ]);
+        let whole = Prefix::whole(&data);
+        assert_eq!(whole.len(), 6);
+        assert_eq!(whole.span(), Some((10, 40)));
+        let early = whole.before(30);
+        assert_eq!((early.events_of(0), early.events_of(1)), (0..3, 5..6));
+        assert_eq!(early.rest_of(&whole, 0), 3..5);
+        let most = whole.oldest_four_fifths();
+        assert_eq!((most.events_of(0), most.events_of(1)), (0..4, 5..6));
+
+        let pairs = Pairs::new(&whole);
+        assert_eq!(pairs.by_user.row(0), [0, 1, 2]);
+        assert_eq!(pairs.by_item.row(2), [0, 1]);
+        let mut sums = vec![0.0; 3];
+        pairs.add_by_step(&whole, 0, |step, _| 0.5f64.powi(step as i32), &mut sums);
+        // x: steps 0, 2 and 3; y: step 2 (the same step as x at 20); z: step 1.
+        assert_eq!(sums, [1.0 + 0.25 + 0.125, 0.25, 0.5]);
+    }
+}

@@ -1,0 +1,262 @@
+//! The iALS towers: user and item vectors of implicit alternating least squares.
+//!
+//! Minimises Σ over pairs (p·q − 1)² + a0 Σ over all (p·q)² + a regulariser that grows with the
+//! number of pairs (Rendle et al., "Revisiting the Performance of iALS", 2022). Each half-step turns
+//! both sides into the eigenbasis of the other side's Gram matrix: there the part common to all rows
+//! is diagonal, serves as the preconditioner, and few conjugate-gradient steps per row suffice.
+//! What the vectors mean as probabilities is `calibrate`'s business.
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::events::{Pairs, Sparse};
+use super::kernels::{self, Scratch, System, WIDTH};
+use super::linear;
+use crate::error::Error;
+
+/// Weight of all (user, item) cells against the seen ones.
+pub(crate) const UNSEEN_WEIGHT: f64 = 0.1;
+/// Strength of the regulariser.
+pub(crate) const REGULARISATION: f64 = 0.01;
+/// Standard deviation of the start, times √d.
+const START_SCALE: f64 = 0.1;
+/// Conjugate-gradient steps of a row in each half-step. They start from the row's last solution.
+pub(crate) const STEPS: usize = 3;
+/// Steps of the fold-in, which has to be exact.
+const FOLD_IN_STEPS: usize = 12;
+/// Squared residual at which a row counts as solved.
+const TOLERANCE: f32 = 1e-9;
+/// Rows a worker takes at a time.
+const ROWS_AT_ONCE: usize = 64;
+
+/// Vectors of both sides, row-major with zeros after `dimension` up to `stride`.
+#[derive(Clone)]
+pub(crate) struct Towers {
+    pub(crate) dimension: usize,
+    pub(crate) stride: usize,
+    pub(crate) users: Vec<f32>,
+    pub(crate) items: Vec<f32>,
+}
+
+impl Towers {
+    /// Random item vectors; the first half-step makes the users'.
+    pub(crate) fn random(users: usize, items: usize, dimension: usize, seed: u64) -> Towers {
+        let stride = dimension.next_multiple_of(WIDTH);
+        let mut vectors = vec![0.0f32; items * stride];
+        vectors
+            .par_chunks_mut(linear::BLOCK_ROWS * stride)
+            .enumerate()
+            .for_each(|(block, rows)| {
+                let mut random = ChaCha8Rng::seed_from_u64(seed);
+                random.set_stream(block as u64);
+                for row in rows.chunks_exact_mut(stride) {
+                    for value in &mut row[..dimension] {
+                        *value = near_normal(random.next_u64()) * start_scale(dimension);
+                    }
+                }
+            });
+        Towers {
+            dimension,
+            stride,
+            users: vec![0.0; users * stride],
+            items: vectors,
+        }
+    }
+
+    pub(crate) fn user(&self, user: usize) -> &[f32] {
+        &self.users[user * self.stride..(user + 1) * self.stride]
+    }
+
+    pub(crate) fn item(&self, item: usize) -> &[f32] {
+        &self.items[item * self.stride..(item + 1) * self.stride]
+    }
+
+    /// One pass over users, then items. Returns the loss as it was before the pass.
+    pub(crate) fn sweep(&mut self, pairs: &Pairs) -> Result<f64, Error> {
+        let (users, items) = (pairs.by_user.rows(), pairs.by_item.rows());
+        let values = self.turn(Side::Items)?;
+        let loss = solve_rows(&pairs.by_user, &self.items, &mut self.users, &values, items);
+        let ridge = self.item_ridge(pairs);
+        let values = self.turn(Side::Users)?;
+        solve_rows(&pairs.by_item, &self.users, &mut self.items, &values, users);
+        Ok(loss + ridge)
+    }
+
+    /// Solves the listed users again with a weight for each pair (laid out as `pairs.by_user`); the
+    /// regulariser keeps the number of pairs. The item side must not have changed since `turn`.
+    pub(crate) fn fold_in(
+        &self,
+        pairs: &Pairs,
+        values: &[f32],
+        users: &[u32],
+        weights: impl Fn(usize, &mut Vec<f32>) + Sync,
+    ) -> Vec<f32> {
+        let mut out = vec![0.0f32; users.len() * self.stride];
+        out.par_chunks_mut(ROWS_AT_ONCE * self.stride)
+            .zip(users.par_chunks(ROWS_AT_ONCE))
+            .for_each_init(
+                || (Scratch::default(), Vec::new(), Vec::new()),
+                |(scratch, diagonal, row_weights), (rows, users)| {
+                    for (x, &user) in rows.chunks_exact_mut(self.stride).zip(users) {
+                        let indices = pairs.by_user.row(user as usize);
+                        set_diagonal(diagonal, values, indices.len(), self.items_count());
+                        row_weights.clear();
+                        weights(user as usize, row_weights);
+                        x.copy_from_slice(self.user(user as usize));
+                        let system = System {
+                            other: &self.items,
+                            indices,
+                            weights: Some(row_weights),
+                            diagonal,
+                            steps: FOLD_IN_STEPS,
+                            tolerance: TOLERANCE,
+                        };
+                        kernels::solve(&system, x, scratch);
+                    }
+                },
+            );
+        out
+    }
+
+    /// Turns both sides into the eigenbasis of one side's Gram matrix; returns the eigenvalues.
+    pub(crate) fn turn(&mut self, side: Side) -> Result<Vec<f32>, Error> {
+        let rows = match side {
+            Side::Users => &self.users,
+            Side::Items => &self.items,
+        };
+        let gram = linear::gram(rows, self.stride);
+        let eigen = linear::eigen(&gram, self.stride, self.dimension).ok_or_else(|| {
+            Error::Input("the model diverged: the vectors have no eigendecomposition".into())
+        })?;
+        linear::rotate(&mut self.users, self.stride, &eigen.vectors);
+        linear::rotate(&mut self.items, self.stride, &eigen.vectors);
+        Ok(eigen.values)
+    }
+
+    fn items_count(&self) -> usize {
+        self.items.len() / self.stride
+    }
+
+    fn item_ridge(&self, pairs: &Pairs) -> f64 {
+        let users = pairs.by_user.rows();
+        let parts: Vec<f64> = self
+            .items
+            .par_chunks(linear::BLOCK_ROWS * self.stride)
+            .enumerate()
+            .map(|(block, rows)| {
+                let mut sum = 0.0;
+                for (place, row) in rows.chunks_exact(self.stride).enumerate() {
+                    let count = pairs.popularity(block * linear::BLOCK_ROWS + place);
+                    sum += ridge(count, users) * f64::from(kernels::dot(row, row));
+                }
+                sum
+            })
+            .collect();
+        parts.iter().sum()
+    }
+}
+
+/// A side of the pairs.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Side {
+    Users,
+    Items,
+}
+
+fn solve_rows(
+    rows: &Sparse,
+    other: &[f32],
+    out: &mut [f32],
+    values: &[f32],
+    others: usize,
+) -> f64 {
+    let stride = values.len();
+    let losses: Vec<f64> = out
+        .par_chunks_mut(ROWS_AT_ONCE * stride)
+        .enumerate()
+        .map_init(
+            || (Scratch::default(), Vec::new()),
+            |(scratch, diagonal), (block, out)| {
+                let mut loss = 0.0;
+                for (place, x) in out.chunks_exact_mut(stride).enumerate() {
+                    let indices = rows.row(block * ROWS_AT_ONCE + place);
+                    set_diagonal(diagonal, values, indices.len(), others);
+                    let system = System {
+                        other,
+                        indices,
+                        weights: None,
+                        diagonal,
+                        steps: STEPS,
+                        tolerance: TOLERANCE,
+                    };
+                    loss += kernels::solve(&system, x, scratch);
+                }
+                loss
+            },
+        )
+        .collect();
+    losses.iter().sum()
+}
+
+/// The diagonal of a row with `count` pairs: a0 Λ + regulariser. Never zero, also in the padding.
+fn set_diagonal(diagonal: &mut Vec<f32>, values: &[f32], count: usize, others: usize) {
+    let ridge = ridge(count, others) as f32;
+    diagonal.clear();
+    diagonal.extend(values.iter().map(|value| UNSEEN_WEIGHT as f32 * value + ridge));
+}
+
+fn ridge(count: usize, others: usize) -> f64 {
+    REGULARISATION * (count as f64 + UNSEEN_WEIGHT * others as f64)
+}
+
+fn start_scale(dimension: usize) -> f32 {
+    (START_SCALE / (dimension as f64).sqrt()) as f32
+}
+
+/// The sum of four uniform numbers, scaled to variance 1: near enough to normal for a start.
+fn near_normal(bits: u64) -> f32 {
+    let sum: u32 = (0..4).map(|part| ((bits >> (16 * part)) & 0xffff) as u32).sum();
+    // Four uniforms on 0..65536: mean 2·65535, variance 4·65536²/12.
+    (sum as f32 - 131_070.0) / 37_837.23
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::events::Prefix;
+    use crate::train::fixtures;
+
+    #[test]
+    fn the_loss_falls_and_blocks_are_found() {
+        let data = fixtures::two_tastes(40, 20, 600, 7);
+        let prefix = Prefix::whole(&data);
+        let pairs = Pairs::new(&prefix);
+        let mut towers = Towers::random(data.users.len(), data.items.len(), 32, 3);
+        let losses: Vec<f64> = (0..6).map(|_| towers.sweep(&pairs).unwrap()).collect();
+        for pair in losses.windows(2) {
+            assert!(pair[1] <= pair[0] * 1.0001, "{losses:?}");
+        }
+        // Users like items of their own half: the vectors must tell them apart.
+        let (mut own, mut other) = (0.0, 0.0);
+        for user in 0..data.users.len() {
+            for item in 0..data.items.len() {
+                let score = kernels::dot(towers.user(user), towers.item(item));
+                let same = (user < data.users.len() / 2) == (item < data.items.len() / 2);
+                if same { own += score } else { other += score }
+            }
+        }
+        assert!(own > 5.0 * other.abs(), "{own} against {other}");
+    }
+
+    #[test]
+    fn near_normal_has_mean_zero_and_variance_one() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let values: Vec<f64> = (0..100_000)
+            .map(|_| f64::from(near_normal(random.next_u64())))
+            .collect();
+        let mean = values.iter().sum::<f64>() / 1e5;
+        let variance = values.iter().map(|x| x * x).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02);
+    }
+}

@@ -1,0 +1,86 @@
+//! The numbers jobs run by. Where they come from is decided by the server's configuration.
+
+/// Settings of the job runner.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// Jobs that run at the same time.
+    pub workers: usize,
+    /// Threads of one job; 0 for all cores.
+    pub threads: usize,
+    /// Invalid rows an import may skip before it fails.
+    pub import_max_invalid_rows: u64,
+    /// Training.
+    pub training: TrainingSettings,
+    /// Batch segment jobs.
+    pub segment: SegmentSettings,
+}
+
+impl JobSettings {
+    /// Threads of one job, resolved against the machine.
+    pub fn engine_threads(&self) -> usize {
+        if self.threads > 0 {
+            return self.threads;
+        }
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        JobSettings {
+            workers: 2,
+            threads: 0,
+            import_max_invalid_rows: 0,
+            training: TrainingSettings::default(),
+            segment: SegmentSettings::default(),
+        }
+    }
+}
+
+/// Settings of training.
+#[derive(Clone, Debug)]
+pub struct TrainingSettings {
+    /// Fewest interactions after all filters.
+    pub min_interactions: u64,
+    /// Fewest users with two or more interactions.
+    pub min_users: u64,
+    /// Smallest share of users with two or more interactions, in percent.
+    pub min_user_share_percent: f64,
+    /// Whether the delivered model is fitted again on all data after the metrics were measured.
+    pub final_fit: bool,
+    /// Configured seed; the snapshot's checksum is mixed in.
+    pub seed: u64,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        TrainingSettings {
+            min_interactions: 1000,
+            min_users: 25,
+            min_user_share_percent: 1.0,
+            final_fit: true,
+            seed: 0,
+        }
+    }
+}
+
+/// Settings of batch segment jobs.
+#[derive(Clone, Debug)]
+pub struct SegmentSettings {
+    /// Most records in the input of one job; 0 for no limit.
+    pub max_records: u64,
+    /// Write `recommendedUsers` beside `usersList`, for readers written after the guide.
+    pub documented_format: bool,
+    /// Bytes that finished rankings may take in memory before the next block starts.
+    pub block_bytes: usize,
+}
+
+impl Default for SegmentSettings {
+    fn default() -> Self {
+        SegmentSettings {
+            max_records: 50_000_000,
+            documented_format: false,
+            block_bytes: 64 << 20,
+        }
+    }
+}

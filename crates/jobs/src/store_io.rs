@@ -1,0 +1,177 @@
+//! Objects as readers and writers.
+//!
+//! A reader pulls ranges and notices when the object changes under it. A writer publishes nothing
+//! until it is finished: small bodies in one put, larger ones as a multipart upload whose parts grow
+//! so that the limit of 10,000 suffices.
+
+use bytes::{Buf, Bytes};
+use kindred_store::{Error, Location, ObjectMeta, PartTag, Store};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes pulled per range read.
+const READ_BYTES: u64 = 4 << 20;
+/// Size of the first parts of an upload.
+const PART_BYTES: usize = 8 << 20;
+/// Parts doubles in size after this many of one size: 10,000 parts hold more than 5 TiB.
+const PARTS_PER_SIZE: u32 = 1000;
+
+/// Reads one object from start to end.
+#[derive(Debug)]
+pub struct ObjectReader {
+    store: Arc<dyn Store>,
+    location: Location,
+    meta: ObjectMeta,
+    position: u64,
+    buffer: Bytes,
+}
+
+impl ObjectReader {
+    /// Starts at the first byte of the object that `meta` described when it was listed.
+    pub fn new(store: Arc<dyn Store>, bucket: &str, meta: ObjectMeta) -> Self {
+        let location = Location::new(bucket, meta.key.clone());
+        ObjectReader { store, location, meta, position: 0, buffer: Bytes::new() }
+    }
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        if self.buffer.is_empty() && self.position < self.meta.size {
+            let end = self.meta.size.min(self.position + READ_BYTES);
+            self.buffer = self
+                .store
+                .read(&self.location, self.position..end, Some(&self.meta.etag))
+                .map_err(io::Error::other)?;
+            if self.buffer.is_empty() {
+                return Err(io::Error::other(Error::Changed(self.location.clone())));
+            }
+            self.position += self.buffer.len() as u64;
+        }
+        let count = target.len().min(self.buffer.len());
+        self.buffer.copy_to_slice(&mut target[..count]);
+        Ok(count)
+    }
+}
+
+/// Writes one object that appears when [`ObjectWriter::finish`] returns.
+#[derive(Debug)]
+pub struct ObjectWriter {
+    store: Arc<dyn Store>,
+    location: Location,
+    buffer: Vec<u8>,
+    upload: Option<String>,
+    parts: Vec<PartTag>,
+    written: u64,
+    journal: Option<PathBuf>,
+}
+
+impl ObjectWriter {
+    /// A writer for `location`. The id of a multipart upload is noted in the file `journal` before
+    /// its first part, so that [`abort_journaled`] can clean up after a killed process.
+    pub fn new(store: Arc<dyn Store>, location: Location, journal: Option<PathBuf>) -> Self {
+        ObjectWriter {
+            store,
+            location,
+            buffer: Vec::new(),
+            upload: None,
+            parts: Vec::new(),
+            written: 0,
+            journal,
+        }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Publishes the object.
+    pub fn finish(mut self) -> Result<ObjectMeta, Error> {
+        let body = Bytes::from(std::mem::take(&mut self.buffer));
+        let Some(upload) = self.upload.clone() else {
+            return self.store.put(&self.location, body);
+        };
+        if !body.is_empty() {
+            self.upload_part(&upload, body)?;
+        }
+        let meta = self.store.complete_upload(&self.location, &upload, &self.parts)?;
+        self.upload = None;
+        Ok(meta)
+    }
+
+    fn part_bytes(&self) -> usize {
+        PART_BYTES << (self.parts.len() as u32 / PARTS_PER_SIZE).min(9)
+    }
+
+    fn upload_part(&mut self, upload: &str, body: Bytes) -> Result<(), Error> {
+        let number = self.parts.len() as u32 + 1;
+        let part = self.store.upload_part(&self.location, upload, number, body)?;
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn flush_part(&mut self) -> Result<(), Error> {
+        let upload = match &self.upload {
+            Some(upload) => upload.clone(),
+            None => {
+                let upload = self.store.start_upload(&self.location)?;
+                self.upload = Some(upload.clone());
+                if let Some(journal) = &self.journal {
+                    note_upload(journal, &self.location, &upload)
+                        .map_err(|source| Error::Io { path: journal.clone(), source })?;
+                }
+                upload
+            }
+        };
+        let body = Bytes::from(std::mem::take(&mut self.buffer));
+        self.upload_part(&upload, body)
+    }
+}
+
+impl Write for ObjectWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let limit = self.part_bytes();
+        let count = bytes.len().min(limit - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        self.written += count as u64;
+        if self.buffer.len() >= limit {
+            self.flush_part().map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for ObjectWriter {
+    /// An upload that was not finished is forgotten, with its parts.
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take()
+            && let Err(error) = self.store.abort_upload(&self.location, &upload)
+        {
+            tracing::warn!(location = %self.location, %error, "cannot abort an unfinished upload");
+        }
+    }
+}
+
+fn note_upload(journal: &Path, location: &Location, upload: &str) -> io::Result<()> {
+    let line = serde_json::to_string(&(location, upload))?;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(journal)?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    file.sync_data()
+}
+
+/// Aborts the uploads that an earlier process noted in `journal` and left open, then forgets them.
+pub(crate) fn abort_journaled(store: &dyn Store, journal: &Path) -> Result<(), Error> {
+    let Ok(text) = std::fs::read_to_string(journal) else { return Ok(()) };
+    for line in text.lines() {
+        // A torn last line names an upload that never got a part.
+        if let Ok((location, upload)) = serde_json::from_str::<(Location, String)>(line) {
+            store.abort_upload(&location, &upload)?;
+        }
+    }
+    std::fs::remove_file(journal).map_err(|source| Error::Io { path: journal.to_owned(), source })
+}

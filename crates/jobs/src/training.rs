@@ -1,0 +1,125 @@
+//! From dataset generations to a saved model: the steps that the service's training job and
+//! `kindred segment` share, so that both give the same bytes.
+
+use crate::failure::Failure;
+use crate::settings::TrainingSettings;
+use kindred_catalog::records;
+use kindred_engine::data::dataset::{Generation, Mode};
+use kindred_engine::data::snapshot::{
+    self, EventRule, Minimums, SnapshotFacts, SnapshotLimits, TrainingFilter,
+};
+use kindred_engine::progress::Progress;
+use kindred_engine::recipes::item_affinity::{self, TrainOptions};
+use kindred_types::parts::Clock;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// `hidden_dimension` where a solution does not say it.
+pub const DIMENSION_DEFAULT: usize = 149;
+
+/// What to train on and how.
+#[derive(Clone, Debug)]
+pub struct TrainRequest {
+    /// The interactions' generations: FULL first, then INCREMENTAL in commit order.
+    pub generations: Vec<Generation>,
+    /// Train on this event type only.
+    pub event_type: Option<String>,
+    /// The `SolutionConfig` of the wire, checked when the solution was created.
+    pub config: Option<Value>,
+    /// Minimums, seed, final fit.
+    pub settings: TrainingSettings,
+    /// Threads of the engine.
+    pub threads: usize,
+}
+
+/// What training reports.
+#[derive(Clone, Debug)]
+pub struct TrainOutcome {
+    /// GetSolutionMetrics.
+    pub metrics: BTreeMap<String, f64>,
+    /// Sizes and seconds per phase.
+    pub statistics: Value,
+}
+
+/// Trains `aws-item-affinity` and saves the model's files, synced, in `out_dir`.
+pub fn train(
+    request: &TrainRequest,
+    out_dir: &Path,
+    progress: &dyn Progress,
+    clock: &dyn Clock,
+) -> Result<TrainOutcome, Failure> {
+    let start = clock.monotonic_ms();
+    let filter = training_filter(request);
+    let limits = SnapshotLimits::default();
+    let (interactions, facts) =
+        snapshot::load_interactions(&request.generations, &filter, &limits, progress)?;
+    let minimums = Minimums {
+        interactions: request.settings.min_interactions,
+        users_with_two: request.settings.min_users,
+        users_with_two_percent: request.settings.min_user_share_percent,
+    };
+    minimums.check(&facts, &filter).map_err(Failure::Input)?;
+    let options = TrainOptions {
+        dimension: dimension(request.config.as_ref()),
+        seed: request.settings.seed.wrapping_add(checksum_seed(&facts)),
+        threads: request.threads,
+        final_fit: request.settings.final_fit,
+    };
+    let mut trained = item_affinity::train(&interactions, &options, progress, clock)?;
+    trained.model.card_mut().snapshot = json!({
+        "checksum": facts.checksum,
+        "interactions": facts.rows,
+        "rows_read": facts.rows_read,
+        "first_timestamp": facts.first_time,
+        "last_timestamp": facts.last_time,
+    });
+    trained.model.save(out_dir)?;
+    let mut statistics = json!({
+        "users": interactions.users.len(),
+        "items": interactions.items.len(),
+        "interactions": interactions.len(),
+        "dimension": options.dimension,
+        "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
+    });
+    statistics["sweep_seconds"] = trained.timings.sweep_seconds.into();
+    let metrics =
+        trained.metrics.rounded().into_iter().map(|(name, value)| (name.to_owned(), value));
+    Ok(TrainOutcome { metrics: metrics.collect(), statistics })
+}
+
+/// A generation of the catalog as the engine reads it.
+pub fn generation(directory: &Path, record: &records::Generation) -> Generation {
+    let mode = if record.mode == "INCREMENTAL" { Mode::Incremental } else { Mode::Full };
+    Generation { dir: directory.to_owned(), mode }
+}
+
+fn training_filter(request: &TrainRequest) -> TrainingFilter {
+    let config = request.config.as_ref().unwrap_or(&Value::Null);
+    let rules = config["eventsConfig"]["eventParametersList"].as_array();
+    TrainingFilter {
+        event_type: request.event_type.clone(),
+        event_value_threshold: config["eventValueThreshold"].as_str().and_then(|text| text.parse().ok()),
+        events: rules
+            .into_iter()
+            .flatten()
+            .map(|rule| EventRule {
+                event_type: rule["eventType"].as_str().unwrap_or_default().to_owned(),
+                threshold: rule["eventValueThreshold"].as_f64(),
+            })
+            .collect(),
+    }
+}
+
+fn dimension(config: Option<&Value>) -> usize {
+    config
+        .and_then(|config| config["algorithmHyperParameters"]["hidden_dimension"].as_str())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(DIMENSION_DEFAULT)
+}
+
+/// The first eight bytes of the snapshot's checksum, as the seed's share of the data.
+fn checksum_seed(facts: &SnapshotFacts) -> u64 {
+    let digits = facts.checksum.get(..16).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or_default()
+}

@@ -1,0 +1,539 @@
+//! The configuration: every key once, with its default and its documentation.
+//!
+//! A key comes from `kindred.toml`, is overridden by the variable `KINDRED_<KEY>` (upper case, dots
+//! as underscores), and that by a flag. Unknown keys and bad values are refused with their place.
+//! Numbers and paths are settings; clocks, stores and random sources are parts and not here.
+
+use crate::keys::AuthMode;
+use kindred_jobs::{JobSettings, SegmentSettings, TrainingSettings};
+use kindred_types::arn::Account;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The file that is read when none is named and this one is there.
+const DEFAULT_FILE: &str = "kindred.toml";
+
+/// What is wrong with the configuration, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file that cannot be read.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key that does not exist, or a value that it does not take.
+    #[error("{place}: {reason}")]
+    Key {
+        /// File and key, variable, or flag.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A type that a key can have.
+trait Value: Sized {
+    /// Reads the text of a file's scalar, a variable or a flag.
+    fn read(text: &str) -> Result<Self, String>;
+    /// The value as it would stand in a TOML file.
+    fn show(&self) -> String;
+}
+
+macro_rules! number {
+    ($($type:ty: $expected:literal),*) => {$(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                text.replace('_', "").parse().map_err(|_| format!("expected {}, found {text:?}", $expected))
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+number!(u64: "a whole number", i64: "a whole number", usize: "a whole number", f64: "a number", bool: "true or false");
+
+impl Value for String {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for PathBuf {
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(text.into()) }
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.to_string_lossy())
+    }
+}
+
+impl Value for AuthMode {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "static" => Ok(AuthMode::Static),
+            "trust" => Ok(AuthMode::Trust),
+            "off" => Ok(AuthMode::Off),
+            _ => Err(format!("expected static, trust or off, found {text:?}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        let text = match self {
+            AuthMode::Static => "static",
+            AuthMode::Trust => "trust",
+            AuthMode::Off => "off",
+        };
+        format!("{text:?}")
+    }
+}
+
+/// How lines of segment files look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// As the real service writes them: `usersList`.
+    Aws,
+    /// With `recommendedUsers` beside it, as the service's guide shows them.
+    Documented,
+}
+
+impl Value for OutputFormat {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "aws" => Ok(OutputFormat::Aws),
+            "documented" => Ok(OutputFormat::Documented),
+            _ => Err(format!("expected aws or documented, found {text:?}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", if *self == OutputFormat::Aws { "aws" } else { "documented" })
+    }
+}
+
+/// One key, for listings.
+struct Key {
+    name: String,
+    documentation: &'static [&'static str],
+    default: String,
+}
+
+/// Declares a group of keys: a struct with public fields, its defaults, and access by name.
+macro_rules! keys {
+    ($(#[doc = $about:literal])* $name:ident {
+        $($(#[doc = $doc:literal])* $field:ident: $type:ty = $default:expr,)*
+    }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $($(#[doc = $doc])* pub $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            /// Sets the key `name`; `None` when there is no such key here.
+            fn set(&mut self, name: &str, text: &str) -> Option<Result<(), String>> {
+                match name {
+                    $(stringify!($field) => {
+                        Some(<$type as Value>::read(text).map(|value| self.$field = value))
+                    })*
+                    _ => None,
+                }
+            }
+
+            fn keys(prefix: &str) -> Vec<Key> {
+                let defaults = $name::default();
+                vec![$(Key {
+                    name: format!("{prefix}{}", stringify!($field)),
+                    documentation: &[$($doc),*],
+                    default: Value::show(&defaults.$field),
+                },)*]
+            }
+        }
+    };
+}
+
+keys! {
+    /// Keys without a section.
+    General {
+        /// Where everything is kept: catalog, credentials, buckets, datasets, models.
+        data_dir: PathBuf = "./kindred-data".into(),
+        /// Address to listen on; port 0 takes a free one.
+        listen: String = "127.0.0.1:7070".to_owned(),
+        /// Who may call: `static` checks signatures against known keys, `trust` takes any
+        /// signature, `off` also takes none. The latter two only listen on loopback.
+        auth: AuthMode = AuthMode::Static,
+        /// Twelve digits; part of every ARN.
+        account: String = "000000000000".to_owned(),
+        /// Part of every ARN. Requests signed for another region are accepted.
+        region: String = "us-east-1".to_owned(),
+        /// Part of every ARN.
+        partition: String = "aws".to_owned(),
+        /// What `performAutoTraining` is when a solution does not say it. Automatic training is
+        /// not supported yet, so only `false` makes sense.
+        auto_training_default: bool = false,
+        /// Jobs that run at the same time.
+        workers: usize = 2,
+        /// Threads of one job; 0 for all cores.
+        threads: usize = 0,
+    }
+}
+
+keys! {
+    /// Limits of the HTTP server.
+    Http {
+        /// Connections at the same time; further ones wait to be accepted.
+        connections_max: usize = 4096,
+        /// Milliseconds a client may take for the head of a request.
+        header_timeout_ms: u64 = 10_000,
+        /// Milliseconds that answers in flight get when the server stops.
+        shutdown_timeout_ms: u64 = 4_000,
+    }
+}
+
+keys! {
+    /// Request rates per access key.
+    Requests {
+        /// Requests per second; more are answered LimitExceededException or ThrottlingException.
+        per_second: f64 = 1000.0,
+        /// Requests that may come at once before the rate counts.
+        burst: f64 = 2000.0,
+    }
+}
+
+keys! {
+    /// Dataset import jobs.
+    Import {
+        /// Invalid rows an import may skip; more fail it. They are counted in its statistics.
+        max_invalid_rows: u64 = 0,
+    }
+}
+
+keys! {
+    /// Training.
+    Training {
+        /// Fewest interactions, after all filters.
+        min_interactions: u64 = 1000,
+        /// Fewest users with two or more interactions.
+        min_users: u64 = 25,
+        /// Smallest share of users with two or more interactions, in percent.
+        min_user_share_percent: f64 = 1.0,
+        /// Fit the delivered model on all data again after the metrics were measured.
+        final_fit: bool = true,
+        /// Seed; the checksum of the data snapshot is mixed in.
+        seed: u64 = 0,
+    }
+}
+
+keys! {
+    /// Batch segment jobs.
+    Segment {
+        /// Most records in the input of one job; 0 for no limit.
+        max_records: u64 = 50_000_000,
+        /// Largest `numResults`.
+        max_num_results: i64 = 5_000_000,
+        /// `aws` as the real service writes, `documented` with `recommendedUsers` beside it.
+        output_format: OutputFormat = OutputFormat::Aws,
+        /// Memory in MiB for finished rankings before they go to disk.
+        block_mib: u64 = 64,
+    }
+}
+
+keys! {
+    /// Quotas of the original service; 0 is no limit. Reached ones answer LimitExceededException.
+    Quotas {
+        /// Schemas (500 on AWS).
+        schemas: u64 = 0,
+        /// Dataset groups (5 on AWS).
+        dataset_groups: u64 = 0,
+        /// Pending or running import jobs (5 on AWS).
+        pending_import_jobs: u64 = 0,
+        /// Pending or running solution versions (20 on AWS).
+        pending_solution_versions: u64 = 0,
+        /// Solutions of one dataset group (10 on AWS).
+        solutions_per_group: u64 = 0,
+        /// Pending or running batch segment jobs (5 on AWS).
+        pending_segment_jobs: u64 = 0,
+        /// Metadata columns of an Interactions schema (5 on AWS).
+        interactions_metadata_columns: u64 = 0,
+        /// Metadata columns of an Items schema (100 on AWS).
+        items_metadata_columns: u64 = 0,
+        /// Metadata columns of a Users schema (25 on AWS).
+        users_metadata_columns: u64 = 0,
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    general: General,
+    /// `http.*`
+    pub http: Http,
+    /// `requests.*`
+    pub requests: Requests,
+    /// `import.*`
+    pub import: Import,
+    /// `training.*`
+    pub training: Training,
+    /// `segment.*`
+    pub segment: Segment,
+    /// `quotas.*`
+    pub quotas: Quotas,
+}
+
+/// The keys without a section are read as if they were fields.
+impl std::ops::Deref for Settings {
+    type Target = General;
+
+    fn deref(&self) -> &General {
+        &self.general
+    }
+}
+
+impl std::ops::DerefMut for Settings {
+    fn deref_mut(&mut self) -> &mut General {
+        &mut self.general
+    }
+}
+
+impl Settings {
+    /// Reads the file (`kindred.toml` of the current directory when none is named and it is
+    /// there), the variables of this process, and the flags.
+    ///
+    /// # Errors
+    /// With the place of the first thing that is wrong.
+    pub fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = file.or_else(|| default.exists().then_some(default));
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?,
+            None => String::new(),
+        };
+        let name = file.unwrap_or(default).display().to_string();
+        Settings::from_parts(&name, &text, |variable| std::env::var(variable).ok(), flags)
+    }
+
+    fn from_parts(
+        file_name: &str,
+        file_text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        let table = toml::Table::from_str(file_text).map_err(|error| ConfigError::File {
+            path: file_name.into(),
+            reason: error.to_string(),
+        })?;
+        for (key, text) in flatten(file_name, "", &table)? {
+            settings.set(&key, &text, format!("{file_name}: {key}"))?;
+        }
+        for key in all_keys() {
+            let name = format!("KINDRED_{}", key.name.replace('.', "_").to_uppercase());
+            if let Some(text) = variable(&name) {
+                settings.set(&key.name, &text, name)?;
+            }
+        }
+        for (key, text) in flags {
+            settings.set(key, text, format!("--set {key}"))?;
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn set(&mut self, key: &str, text: &str, place: String) -> Result<(), ConfigError> {
+        let outcome = match key.split_once('.') {
+            None => self.general.set(key, text),
+            Some(("http", name)) => self.http.set(name, text),
+            Some(("requests", name)) => self.requests.set(name, text),
+            Some(("import", name)) => self.import.set(name, text),
+            Some(("training", name)) => self.training.set(name, text),
+            Some(("segment", name)) => self.segment.set(name, text),
+            Some(("quotas", name)) => self.quotas.set(name, text),
+            Some(_) => None,
+        };
+        let outcome = outcome
+            .unwrap_or_else(|| Err("there is no such key; see kindred config --defaults".to_owned()));
+        outcome.map_err(|reason| ConfigError::Key { place, reason })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let digits = self.account.len() == 12 && self.account.bytes().all(|b| b.is_ascii_digit());
+        let wrong = if !digits {
+            ("account", "expected twelve digits")
+        } else if self.auto_training_default {
+            ("auto_training_default", "automatic training is not supported yet")
+        } else if self.workers == 0 {
+            ("workers", "expected at least 1")
+        } else if self.segment.max_num_results < 1 {
+            ("segment.max_num_results", "expected at least 1")
+        } else if self.http.connections_max == 0 {
+            ("http.connections_max", "expected at least 1")
+        } else if self.requests.per_second.is_nan() || self.requests.per_second <= 0.0 {
+            ("requests.per_second", "expected more than 0")
+        } else if self.requests.burst.is_nan() || self.requests.burst < 1.0 {
+            ("requests.burst", "expected at least 1")
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Key { place: wrong.0.to_owned(), reason: wrong.1.to_owned() })
+    }
+
+    /// What ARNs are made with.
+    pub fn account(&self) -> Account {
+        Account {
+            partition: self.partition.clone(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+        }
+    }
+
+    /// What the job runner goes by.
+    pub fn jobs(&self) -> JobSettings {
+        JobSettings {
+            workers: self.workers,
+            threads: self.threads,
+            import_max_invalid_rows: self.import.max_invalid_rows,
+            training: TrainingSettings {
+                min_interactions: self.training.min_interactions,
+                min_users: self.training.min_users,
+                min_user_share_percent: self.training.min_user_share_percent,
+                final_fit: self.training.final_fit,
+                seed: self.training.seed,
+            },
+            segment: SegmentSettings {
+                max_records: self.segment.max_records,
+                documented_format: self.segment.output_format == OutputFormat::Documented,
+                block_bytes: usize::try_from(self.segment.block_mib << 20).unwrap_or(usize::MAX),
+            },
+        }
+    }
+}
+
+/// The scalars of a TOML table by dotted key.
+fn flatten(
+    file: &str,
+    prefix: &str,
+    table: &toml::Table,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut pairs = Vec::new();
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        let text = match value {
+            toml::Value::Table(inner) => {
+                pairs.extend(flatten(file, &format!("{key}."), inner)?);
+                continue;
+            }
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(_) | toml::Value::Datetime(_) => {
+                return Err(ConfigError::Key {
+                    place: format!("{file}: {key}"),
+                    reason: "expected a string, a number, true or false".to_owned(),
+                });
+            }
+            scalar => scalar.to_string(),
+        };
+        pairs.push((key, text));
+    }
+    Ok(pairs)
+}
+
+fn all_keys() -> Vec<Key> {
+    [
+        General::keys(""),
+        Http::keys("http."),
+        Requests::keys("requests."),
+        Import::keys("import."),
+        Training::keys("training."),
+        Segment::keys("segment."),
+        Quotas::keys("quotas."),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Every key with its documentation and default, as a TOML file that changes nothing.
+pub fn defaults_documented() -> String {
+    let mut text = String::new();
+    let mut section = String::new();
+    for key in all_keys() {
+        let (in_section, name) = key.name.split_once('.').unwrap_or(("", &key.name));
+        if in_section != section {
+            section = in_section.to_owned();
+            text.push_str(&format!("[{section}]\n\n"));
+        }
+        for line in key.documentation {
+            text.push_str(&format!("#{line}\n"));
+        }
+        text.push_str(&format!("{name} = {}\n\n", key.default));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        file: &str,
+        variables: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Settings, ConfigError> {
+        let flags: Vec<_> = flags.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let variable = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        Settings::from_parts("kindred.toml", file, variable, &flags)
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_those_over_the_file() {
+        let file = "workers = 3\nthreads = 4\n[segment]\nmax_records = 10\n";
+        let variables = [("KINDRED_THREADS", "5"), ("KINDRED_SEGMENT_MAX_RECORDS", "20")];
+        let settings = load(file, &variables, &[("segment.max_records", "30")]).unwrap();
+        assert_eq!((settings.workers, settings.threads), (3, 5));
+        assert_eq!(settings.segment.max_records, 30);
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_their_place() {
+        let check = |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)], place: &str| {
+            let error = load(file, variables, flags).unwrap_err().to_string();
+            assert!(error.contains(place), "{error}");
+        };
+        check("workrs = 3", &[], &[], "kindred.toml: workrs: there is no such key");
+        check("[quotas]\nschemas = \"many\"", &[], &[], "quotas.schemas: expected a whole number");
+        check("listen = [1]", &[], &[], "kindred.toml: listen");
+        check("a = ", &[], &[], "kindred.toml: TOML parse error");
+        check("", &[("KINDRED_AUTH", "maybe")], &[], "KINDRED_AUTH: expected static");
+        check("", &[], &[("segment.color", "red")], "--set segment.color");
+        check("account = \"12\"", &[], &[], "account: expected twelve digits");
+    }
+
+    #[test]
+    fn the_printed_defaults_change_nothing() {
+        let printed = defaults_documented();
+        let settings = load(&printed, &[], &[]).unwrap();
+        assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+        for key in all_keys() {
+            assert!(!key.documentation.is_empty(), "{} has no documentation", key.name);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The control plane: `POST /` with a target header, JSON in and out.
+
+use super::{JSON, RateLimiter, json_error, respond, run_blocking};
+use crate::error::{Exception, ExceptionKind};
+use crate::ops::{self, Context};
+use crate::sigv4::Verifier;
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+const TARGET_PREFIX: &str = "AmazonPersonalize.";
+const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+
+/// The control plane of one server.
+pub(crate) struct ControlPlane {
+    pub(crate) verifier: Verifier,
+    pub(crate) limiter: RateLimiter,
+    /// Caller and request id are filled in per request.
+    pub(crate) context: Context,
+}
+
+impl ControlPlane {
+    pub(super) async fn answer(&self, parts: Parts, body: Bytes, request_id: &str) -> Response<Body> {
+        match self.run(&parts, body, request_id).await {
+            Ok(Some(text)) => respond(StatusCode::OK, JSON, text),
+            Ok(None) => respond(StatusCode::OK, JSON, String::new()),
+            Err(exception) => {
+                let status = exception.kind.status();
+                if status >= 500 {
+                    tracing::error!(request_id, error = %exception, "request failed");
+                } else {
+                    tracing::debug!(request_id, error = %exception, "request refused");
+                }
+                json_error(&exception, status)
+            }
+        }
+    }
+
+    async fn run(&self, parts: &Parts, body: Bytes, request_id: &str) -> Result<Option<String>, Exception> {
+        let name = operation_name(parts)?.to_owned();
+        let access_key = self.verifier.verify(parts, &body, &["personalize"])?;
+        if !self.limiter.admit(&access_key) {
+            return Err(too_fast(&name));
+        }
+        let mut context = self.context.clone();
+        context.access_key = access_key;
+        context.request_id = request_id.to_owned();
+        tracing::debug!(request_id, operation = %name, "request");
+        run_blocking(move || {
+            let answer = ops::dispatch(&context, &name, &body)?;
+            Ok(answer.map(|value| value.to_string()))
+        })
+        .await
+    }
+}
+
+/// The operation, once method, target and content type make sense.
+fn operation_name(parts: &Parts) -> Result<&str, Exception> {
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    if parts.method != Method::POST || parts.uri.path() != "/" {
+        return Err(Exception::unknown_operation("The control plane takes POST requests to /."));
+    }
+    let target = text("x-amz-target").unwrap_or_default();
+    let Some(name) = target.strip_prefix(TARGET_PREFIX).filter(|name| ops::is_known(name)) else {
+        return Err(Exception::unknown_operation(""));
+    };
+    let content_type = text("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case(CONTENT_TYPE) {
+        return Err(Exception::serialization(format!(
+            "Content-Type must be {CONTENT_TYPE}."
+        )));
+    }
+    Ok(name)
+}
+
+fn too_fast(operation: &str) -> Exception {
+    let kind = if ops::declares(operation, "LimitExceeded") {
+        ExceptionKind::LimitExceeded
+    } else {
+        ExceptionKind::Throttling
+    };
+    let message = "The limit on the number of requests per second has been exceeded.".to_owned();
+    Exception { kind, message }
+}

@@ -1,0 +1,143 @@
+//! Requests in, answers out: which plane a request belongs to, limits, request ids.
+//!
+//! One port serves the control plane, STS and IAM, S3, and `/_/health`. Every answer carries a
+//! request id. Handlers run on blocking threads; a panic in one is an InternalFailure and kills
+//! nothing else. The listener is in [`listen`].
+
+mod control;
+mod limits;
+pub(crate) mod listen;
+mod route;
+
+pub(crate) use control::ControlPlane;
+pub(crate) use limits::RateLimiter;
+
+use crate::error::{Exception, ExceptionKind};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kindred_types::parts::{Random, random_uuid};
+use route::Plane;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest body outside of S3. The largest legal request is well under 64 KiB.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long a body outside of S3 may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Content type of the control plane.
+const JSON: &str = "application/x-amz-json-1.1";
+const REQUEST_ID: &str = "x-amzn-requestid";
+const ERROR_TYPE: &str = "x-amzn-errortype";
+
+type Answering<'a> = Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
+
+/// A plane that takes whole requests: S3.
+pub(crate) trait RequestPlane: Send + Sync {
+    /// Answers a request.
+    fn handle(&self, request: Request<Body>) -> Answering<'_>;
+}
+
+/// A plane of form-encoded actions: STS and IAM.
+pub(crate) trait FormPlane: Send + Sync {
+    /// Answers a request whose body was read.
+    fn handle<'a>(&'a self, parts: &'a Parts, body: Bytes, request_id: &'a str) -> Answering<'a>;
+}
+
+/// All planes behind the port.
+#[derive(Clone)]
+pub(crate) struct Planes {
+    pub(crate) control: Arc<ControlPlane>,
+    pub(crate) forms: Arc<dyn FormPlane>,
+    pub(crate) s3: Arc<dyn RequestPlane>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl Planes {
+    /// Answers any request.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let request_id = random_uuid(&*self.random);
+        let (parts, body) = request.into_parts();
+        let mut response = match route::choose(&parts) {
+            Plane::Health => health(),
+            Plane::S3 => self.s3.handle(Request::from_parts(parts, body)).await,
+            Plane::Control => match read_body(&parts, body).await {
+                Ok(body) => self.control.answer(parts, body, &request_id).await,
+                Err(exception) => json_error(&exception, exception.kind.status()),
+            },
+            Plane::Forms => match read_body(&parts, body).await {
+                Ok(body) => self.forms.handle(&parts, body, &request_id).await,
+                Err(exception) => json_error(&exception, exception.kind.status()),
+            },
+            Plane::Events | Plane::Runtime => {
+                let message = format!("Operation {} is not supported by this server.", parts.uri.path());
+                json_error(&Exception::invalid_input(message), 400)
+            }
+            Plane::UnknownPath => json_error(&Exception::unknown_operation(""), 404),
+        };
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().entry(REQUEST_ID).or_insert(id);
+        }
+        response
+    }
+}
+
+fn health() -> Response<Body> {
+    let body = format!(r#"{{"status":"ok","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    respond(StatusCode::OK, "application/json", body)
+}
+
+pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error in the JSON protocols: the name in the body for some clients, in a header for others.
+pub(crate) fn json_error(exception: &Exception, status: u16) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, JSON, exception.body());
+    let name = HeaderValue::from_static(exception.kind.name());
+    response.headers_mut().insert(ERROR_TYPE, name);
+    response
+}
+
+/// Reads a body under the limit.
+async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Exception> {
+    let encoded = parts.headers.get("content-encoding").is_some_and(|value| value != "identity");
+    if encoded {
+        return Err(Exception::serialization("Compressed request bodies are not supported."));
+    }
+    let reading = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(
+            Exception::serialization(format!("Request body is larger than {BODY_BYTES_MAX} bytes.")),
+        ),
+        Ok(Err(error)) => Err(Exception::serialization(format!("Request body cannot be read: {error}"))),
+        Err(_) => Err(Exception::serialization("Request body did not arrive in time.")),
+    }
+}
+
+/// Runs blocking work; a panic in it is an internal failure of this request only.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Exception> + Send + 'static,
+) -> Result<T, Exception> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => Err(Exception::internal(error)),
+        Err(_) => Err(Exception {
+            kind: ExceptionKind::ServiceUnavailable,
+            message: "The server is shutting down.".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

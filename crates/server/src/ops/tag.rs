@@ -1,0 +1,126 @@
+//! Tags: rules, and the operations that change and show them.
+//!
+//! At most 50 per resource. Keys and values beginning with `aws:` belong to the service, keys
+//! beginning with `kindred:` to this server's own job options; the server has none yet, so such a
+//! key is refused rather than kept without effect. Messages never show tags, which may be secret.
+
+use super::Context;
+use crate::error::Exception;
+use kindred_catalog::Tx;
+use kindred_catalog::records::Schema;
+use kindred_types::shapes::{
+    ListTagsForResourceRequest, ListTagsForResourceResponse, Tag, TagResourceRequest,
+    TagResourceResponse, UntagResourceRequest, UntagResourceResponse,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tags of one resource at most.
+const TAGS_MAX: usize = 50;
+
+/// Adds tags; the value of a key that is there already is replaced.
+pub(crate) fn tag_resource(
+    ctx: &Context,
+    request: TagResourceRequest,
+) -> Result<TagResourceResponse, Exception> {
+    ctx.catalog.write(|tx| {
+        need_taggable(ctx, tx, &request.resource_arn)?;
+        let mut tags = tx.tags(&request.resource_arn)?;
+        tags.extend(unique(&request.tags)?);
+        need_few(tags.len())?;
+        tx.set_tags(&request.resource_arn, &tags)?;
+        Ok(TagResourceResponse::default())
+    })
+}
+
+/// Removes tags; keys that are not there are no error.
+pub(crate) fn untag_resource(
+    ctx: &Context,
+    request: UntagResourceRequest,
+) -> Result<UntagResourceResponse, Exception> {
+    ctx.catalog.write(|tx| {
+        need_taggable(ctx, tx, &request.resource_arn)?;
+        let keys: BTreeSet<&str> = request.tag_keys.iter().map(String::as_str).collect();
+        if keys.len() > TAGS_MAX {
+            return Err(Exception::too_many_tag_keys(format!(
+                "The request names {} tag keys; at most {TAGS_MAX} can be removed in one call.",
+                keys.len()
+            )));
+        }
+        let mut tags = tx.tags(&request.resource_arn)?;
+        tags.retain(|key, _| !keys.contains(key.as_str()));
+        tx.set_tags(&request.resource_arn, &tags)?;
+        Ok(UntagResourceResponse::default())
+    })
+}
+
+/// Shows the tags, sorted by key.
+pub(crate) fn list_tags_for_resource(
+    ctx: &Context,
+    request: ListTagsForResourceRequest,
+) -> Result<ListTagsForResourceResponse, Exception> {
+    ctx.catalog.read(|tx| {
+        need_taggable(ctx, tx, &request.resource_arn)?;
+        let tags = tx.tags(&request.resource_arn)?;
+        let tags = tags
+            .into_iter()
+            .map(|(tag_key, tag_value)| Tag { tag_key, tag_value });
+        Ok(ListTagsForResourceResponse {
+            tags: Some(tags.collect()),
+        })
+    })
+}
+
+/// The tags of a create request, checked.
+pub(crate) fn of_new_resource(tags: Option<&[Tag]>) -> Result<BTreeMap<String, String>, Exception> {
+    let tags = unique(tags.unwrap_or_default())?;
+    need_few(tags.len())?;
+    Ok(tags)
+}
+
+fn unique(tags: &[Tag]) -> Result<BTreeMap<String, String>, Exception> {
+    let mut unique = BTreeMap::new();
+    for Tag { tag_key, tag_value } in tags {
+        if begins_with(tag_key, "aws:") || begins_with(tag_value, "aws:") {
+            return Err(Exception::invalid_input(
+                "Tag keys and values must not begin with aws:, which is reserved.",
+            ));
+        }
+        if begins_with(tag_key, "kindred:") {
+            return Err(Exception::invalid_input(
+                "Tag keys must not begin with kindred:, which is reserved for job options that this server does not support yet.",
+            ));
+        }
+        if unique.insert(tag_key.clone(), tag_value.clone()).is_some() {
+            return Err(Exception::invalid_input(
+                "The request names a tag key more than once. Give each key one value.",
+            ));
+        }
+    }
+    Ok(unique)
+}
+
+fn begins_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+fn need_few(tags: usize) -> Result<(), Exception> {
+    if tags <= TAGS_MAX {
+        return Ok(());
+    }
+    Err(Exception::too_many_tags(format!(
+        "The resource would have {tags} tags; at most {TAGS_MAX} are allowed."
+    )))
+}
+
+fn need_taggable(ctx: &Context, tx: &Tx<'_>, arn: &str) -> Result<(), Exception> {
+    if tx.get::<Schema>(arn)?.is_some() || super::recipe::is_service_resource(ctx, arn) {
+        return Err(Exception::invalid_input(format!(
+            "Resource {arn} cannot be tagged."
+        )));
+    }
+    if !tx.exists(arn)? {
+        return Err(Exception::not_found_arn(arn));
+    }
+    Ok(())
+}

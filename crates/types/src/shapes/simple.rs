@@ -1,0 +1,95 @@
+//! The service's simple types: strings, numbers, lists and maps, each with its constraints.
+//!
+//! Each name stands for a constraint, not for a Rust type: a `Name` is a `String` that has passed
+//! the checks of `crate::check`.
+
+use super::batch_segment_job::BatchSegmentJobSummary;
+use super::common::*;
+use super::dataset::DatasetSummary;
+use super::dataset_group::DatasetGroupSummary;
+use super::dataset_import_job::DatasetImportJobSummary;
+use super::recipe::*;
+use super::schema::DatasetSchemaSummary;
+use super::solution::SolutionSummary;
+
+simple_shapes! {
+    string Arn { max 256, pattern r#"arn:([a-z\d-]+):personalize:.*:.*:.+"# };
+    string AvroSchema { max 20000 };
+    boolean Boolean;
+    string CategoricalValue { max 1000 };
+    string ColumnName { max 150, pattern r#"[A-Za-z_][A-Za-z\d_]*"# };
+    double ContinuousMaxValue { min -1000000 };
+    double ContinuousMinValue { min -1000000 };
+    string DatasetType { max 256, pattern "^[A-Za-z_]+$" };
+    timestamp Date;
+    string Description;
+    string DockerURI { max 256 };
+    string Domain { one_of ["ECOMMERCE", "VIDEO_ON_DEMAND"] };
+    string EventType { max 256 };
+    double EventTypeThresholdValue;
+    double EventTypeWeight { min 0, max 1 };
+    string EventValueThreshold { max 256 };
+    string FailureReason;
+    string HPOObjectiveType { max 256 };
+    string HPOResource { max 256 };
+    string ImportMode { one_of ["FULL", "INCREMENTAL"] };
+    integer IntegerMaxValue { max 1000000 };
+    integer IntegerMinValue { min -1000000 };
+    string ItemAttribute { min 1, max 150 };
+    string KmsKeyArn { max 2048, pattern "arn:aws.*:kms:.*:[0-9]{12}:key/.*" };
+    integer MaxResults { min 1, max 100 };
+    string MetricName { max 256 };
+    string MetricRegex { max 256 };
+    double MetricValue;
+    string Name { min 1, max 63, pattern r#"^[a-zA-Z0-9][a-zA-Z0-9\-_]*"# };
+    string NextToken { max 1500, pattern r#"\p{ASCII}{0,1500}"# };
+    integer NumBatchResults;
+    string ObjectiveSensitivity { one_of ["LOW", "MEDIUM", "HIGH", "OFF"] };
+    string ParameterName { max 256 };
+    string ParameterValue { max 1000 };
+    boolean PerformAutoML;
+    boolean PerformAutoTraining;
+    boolean PerformHPO;
+    boolean PerformIncrementalUpdate;
+    string RecipeProvider { one_of ["SERVICE"] };
+    string RecipeType { max 256 };
+    string RoleArn { max 256, pattern r#"arn:([a-z\d-]+):iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"# };
+    string S3Location { max 256, pattern "(s3|http|https)://.+" };
+    string SchedulingExpression { min 1, max 16, pattern r#"rate\(\d+ days?\)"# };
+    string Status { max 256 };
+    string TagKey { min 1, max 128, pattern r#"^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$"#, sensitive };
+    string TagValue { min 0, max 256, pattern r#"^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$"#, sensitive };
+    string TrackingId { max 256 };
+    double TrainingHours { min 0 };
+    string TrainingInputMode { max 256 };
+    string TrainingMode { one_of ["FULL", "UPDATE", "AUTOTRAIN"] };
+    string TrainingType { one_of ["AUTOMATIC", "MANUAL"] };
+    boolean Tunable;
+    list ArnList of Arn { max 100 };
+    list BatchSegmentJobs of BatchSegmentJobSummary { max 100 };
+    list CategoricalHyperParameterRanges of CategoricalHyperParameterRange { max 100 };
+    list CategoricalValues of CategoricalValue { max 100 };
+    list ColumnNamesList of ColumnName { max 50 };
+    list ContinuousHyperParameterRanges of ContinuousHyperParameterRange { max 100 };
+    list DatasetGroups of DatasetGroupSummary { max 100 };
+    list DatasetImportJobs of DatasetImportJobSummary { max 100 };
+    list Datasets of DatasetSummary { max 100 };
+    list DefaultCategoricalHyperParameterRanges of DefaultCategoricalHyperParameterRange { max 100 };
+    list DefaultContinuousHyperParameterRanges of DefaultContinuousHyperParameterRange { max 100 };
+    list DefaultIntegerHyperParameterRanges of DefaultIntegerHyperParameterRange { max 100 };
+    list EventParametersList of EventParameters { max 10 };
+    map ExcludedDatasetColumns of DatasetType to ColumnNamesList { max 3 };
+    map FeatureTransformationParameters of ParameterName to ParameterValue { max 100 };
+    map FeaturizationParameters of ParameterName to ParameterValue { max 100 };
+    map HyperParameters of ParameterName to ParameterValue { max 100 };
+    map IncludedDatasetColumns of DatasetType to ColumnNamesList { max 3 };
+    list IntegerHyperParameterRanges of IntegerHyperParameterRange { max 100 };
+    map Metrics of MetricName to MetricValue { max 100 };
+    list Recipes of RecipeSummary { max 100 };
+    map ResourceConfig of ParameterName to ParameterValue { max 100 };
+    list Schemas of DatasetSchemaSummary { max 100 };
+    list Solutions of SolutionSummary { max 100 };
+    list SolutionVersions of SolutionVersionSummary { max 100 };
+    list TagKeys of TagKey { min 0, max 200 };
+    list Tags of Tag { min 0, max 200 };
+}
