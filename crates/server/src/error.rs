@@ -81,19 +81,6 @@ impl ExceptionKind {
             _ => 400,
         }
     }
-
-    /// Whether it is about who calls, which other planes answer with 403.
-    pub(crate) fn is_about_access(self) -> bool {
-        use ExceptionKind::*;
-        matches!(
-            self,
-            MissingAuthenticationToken
-                | IncompleteSignature
-                | UnrecognizedClient
-                | InvalidSignature
-                | AccessDenied
-        )
-    }
 }
 
 /// An error answer.

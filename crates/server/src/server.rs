@@ -7,7 +7,7 @@
 use crate::config::Settings;
 use crate::http::listen::{self, ListenLimits};
 use crate::http::{ControlPlane, Planes, RateLimiter, RequestPlane};
-use crate::identity::IdentityPlane;
+use crate::identity::{Identity, IdentityPlane};
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
@@ -78,8 +78,8 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] kindred_store::Error),
     /// Roles and policies.
-    #[error(transparent)]
-    Identity(#[from] crate::identity::Error),
+    #[error("roles and policies: {0}")]
+    Identity(String),
     /// The job runner.
     #[error("the job runner did not start: {0}")]
     Jobs(#[from] Failure),
@@ -123,13 +123,14 @@ impl Server {
             settings: settings.jobs(),
         })?;
         let verifier = Verifier { keys: keys.clone(), mode: settings.auth, clock: clock.clone() };
-        let identity = IdentityPlane::open(
+        let identity = Identity::open(
             &layout.root().join("identity.db"),
             settings.account(),
-            verifier.clone(),
             clock.clone(),
             random.clone(),
-        )?;
+        )
+        .map_err(|error| StartError::Identity(error.to_string()))?;
+        let identity = IdentityPlane { identity: Arc::new(identity), verifier: verifier.clone() };
         let s3 = S3Plane::new(S3Parts {
             store,
             keys,
