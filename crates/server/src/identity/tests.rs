@@ -106,7 +106,10 @@ fn who_am_i() {
     let body = service.good("GetCallerIdentity", &[]);
     assert!(body.contains("xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""));
     assert_eq!(elements(&body, "Account"), ["000000000000"]);
-    assert_eq!(elements(&body, "Arn"), ["arn:aws:iam::000000000000:user/AKIA"]);
+    assert_eq!(
+        elements(&body, "Arn"),
+        ["arn:aws:iam::000000000000:user/AKIA"]
+    );
     service.bad("AssumeRole", &[("RoleArn", "arn")], 403, "AccessDenied");
 }
 
@@ -230,7 +233,7 @@ fn policies_inside_and_attached() {
     assert_eq!(elements(&listed, "AttachmentCount"), ["1", "1", "1", "1"]);
     assert_eq!(
         elements(&service.good("ListPolicies", &[("Scope", "Local")]), "Arn"),
-        [own.clone()]
+        std::slice::from_ref(&own)
     );
     service.bad("DeleteRole", &[role], 409, "DeleteConflict");
     service.bad(
