@@ -233,7 +233,7 @@ fn policies_inside_and_attached() {
     assert_eq!(elements(&listed, "AttachmentCount"), ["1", "1", "1", "1"]);
     assert_eq!(
         elements(&service.good("ListPolicies", &[("Scope", "Local")]), "Arn"),
-        [own.clone()]
+        std::slice::from_ref(&own)
     );
     service.bad("DeleteRole", &[role], 409, "DeleteConflict");
     service.bad(
