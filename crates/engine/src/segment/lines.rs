@@ -66,7 +66,7 @@ impl<R: Read> Lines<R> {
                 Err(error) => return Err(error),
             };
             if buffer.is_empty() {
-                return Ok(any.then_some(too_long));
+                return Ok(any.then(|| too_long || self.is_too_long()));
             }
             any = true;
             let end = memchr::memchr(b'\n', buffer);
@@ -78,10 +78,13 @@ impl<R: Read> Lines<R> {
             let used = part.len() + usize::from(end.is_some());
             self.reader.consume(used);
             if end.is_some() {
-                too_long |= self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r');
-                return Ok(Some(too_long));
+                return Ok(Some(too_long || self.is_too_long()));
             }
         }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.line.len() > LINE_BYTES_MAX && self.line.last() != Some(&b'\r')
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
             let mut lines = Lines::new(&input[..]);
             assert!(!lines.next_line().unwrap().unwrap().too_long, "{end:?}");
         }
-        let mut lines = Lines::new(&[b'x'; LINE_BYTES_MAX + 2][..]);
+        let mut lines = Lines::new(&[b'x'; LINE_BYTES_MAX + 1][..]);
         assert!(lines.next_line().unwrap().unwrap().too_long);
     }
 }

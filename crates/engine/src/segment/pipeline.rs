@@ -143,7 +143,7 @@ pub fn run(
     let mut renderer = Renderer::new(model, &plan, &blocks, options);
     for (index, source) in sources.iter().enumerate() {
         let sink = sinks(index).map_err(|source| SegmentError::Write { source })?;
-        renderer.write_source(*source, sink, progress, &mut statistics)?;
+        renderer.write_source(*source, plan.lines[index], sink, progress, &mut statistics)?;
     }
     statistics.render_seconds = seconds(start);
     Ok(statistics)
@@ -155,6 +155,8 @@ struct Plan {
     items: Vec<u32>,
     /// For every item of the model its place in `items`, plus one; 0 where it is not asked for.
     places: Vec<u32>,
+    /// Lines of each source that are not blank.
+    lines: Vec<u64>,
 }
 
 /// First pass: counts, checks and collects.
@@ -168,6 +170,7 @@ fn plan(
     let mut places = vec![0u32; model.items().len()];
     let bytes: u64 = sources.iter().map(|source| source.size()).sum();
     let mut bytes_done = 0;
+    let mut lines_of = Vec::with_capacity(sources.len());
     for source in sources {
         let mut lines = open(*source)?;
         let mut source_lines = 0u64;
@@ -197,6 +200,7 @@ fn plan(
             return Err(not_json_lines(*source));
         }
         bytes_done += source.size();
+        lines_of.push(source_lines);
     }
     let mut items = Vec::new();
     for (item, place) in places.iter_mut().enumerate() {
@@ -206,7 +210,11 @@ fn plan(
         }
     }
     statistics.distinct_queries = items.len() as u64;
-    Ok(Plan { items, places })
+    Ok(Plan {
+        items,
+        places,
+        lines: lines_of,
+    })
 }
 
 fn not_json_lines(source: &dyn Source) -> SegmentError {
@@ -272,6 +280,8 @@ struct Renderer<'a> {
     tails: Vec<Option<Box<[u8]>>>,
     tail_bytes_left: usize,
     buffer: Vec<u8>,
+    /// A line asked for an item that no line asked for in the first pass.
+    unplanned: bool,
 }
 
 impl<'a> Renderer<'a> {
@@ -285,12 +295,14 @@ impl<'a> Renderer<'a> {
             tails: vec![None; plan.items.len()],
             tail_bytes_left: options.block_bytes,
             buffer: Vec::with_capacity(2 * WRITE_BYTES),
+            unplanned: false,
         }
     }
 
     fn write_source(
         &mut self,
         source: &dyn Source,
+        planned_lines: u64,
         mut sink: Box<dyn Sink>,
         progress: &dyn Progress,
         statistics: &mut SegmentStatistics,
@@ -312,6 +324,12 @@ impl<'a> Renderer<'a> {
                 look(progress, "write segments", written, statistics.lines)?;
             }
         }
+        // An input that was replaced under the job would be answered with errors it does not deserve.
+        if self.unplanned || written != planned_lines {
+            let name = source.name().to_owned();
+            let source = io::Error::other("it changed while it was being read");
+            return Err(SegmentError::Read { name, source });
+        }
         self.flush(&mut *sink, statistics)?;
         sink.finish()
             .map_err(|source| SegmentError::Write { source })
@@ -330,11 +348,10 @@ impl<'a> Renderer<'a> {
                 return Err("User error: Input line is not a valid JSON object".to_owned());
             }
         };
-        let place = self
-            .model
-            .item(id)
-            .map_or(0, |item| self.plan.places[item as usize]);
+        let item = self.model.item(id);
+        let place = item.map_or(0, |item| self.plan.places[item as usize]);
         let Some(place) = (place as usize).checked_sub(1) else {
+            self.unplanned |= item.is_some();
             return Err(format!(
                 "User error: Item {id} was not present when the solution version was created"
             ));

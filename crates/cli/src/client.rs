@@ -1,0 +1,347 @@
+//! A small signed HTTP client for the program's own subcommands.
+//!
+//! Speaks to a running server as any AWS client would: SigV4 on every request, the JSON protocol
+//! for Personalize, path style for S3. Blocking; plain HTTP only.
+
+use hmac::{Hmac, Mac};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::{Client as HyperClient, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kindred_types::parts::Clock;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+use time::{OffsetDateTime, macros::format_description};
+
+/// Largest answer this client reads.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// What a call came back with instead of an answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The server answered with an error.
+    #[error("{code}: {message}")]
+    Service {
+        /// The exception's name, or the HTTP status.
+        code: String,
+        /// Its message.
+        message: String,
+    },
+    /// No answer.
+    #[error("cannot reach {endpoint}: {reason}")]
+    Transport {
+        /// Where the server should be.
+        endpoint: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The credentials file is missing or makes no sense.
+    #[error("{0}")]
+    Credentials(String),
+}
+
+/// An access key.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) access_key: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({}, ****)", self.access_key)
+    }
+}
+
+impl Credentials {
+    /// Reads the first profile of a credentials file in the AWS shared format.
+    pub(crate) fn read(path: &Path) -> Result<Self, ClientError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ClientError::Credentials(format!("cannot read {}: {error}", path.display()))
+        })?;
+        let value = |name: &str| {
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .find(|(key, _)| key.trim() == name)
+                .map(|(_, value)| value.trim().to_owned())
+        };
+        match (value("aws_access_key_id"), value("aws_secret_access_key")) {
+            (Some(access_key), Some(secret)) => Ok(Credentials { access_key, secret }),
+            _ => Err(ClientError::Credentials(format!(
+                "no access key in {}",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// A client of one server.
+pub(crate) struct Client {
+    endpoint: String,
+    region: String,
+    credentials: Credentials,
+    clock: Arc<dyn Clock>,
+    http: HyperClient<HttpConnector, Full<Bytes>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A request before it is signed.
+struct Outgoing<'r> {
+    service: &'static str,
+    method: &'static str,
+    /// Path as it goes on the wire, percent-encoded.
+    path: String,
+    headers: Vec<(&'static str, &'r str)>,
+    body: Bytes,
+}
+
+impl Client {
+    pub(crate) fn new(
+        endpoint: &str,
+        region: &str,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ClientError::Transport {
+                endpoint: endpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Client {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            region: region.to_owned(),
+            credentials,
+            clock,
+            http: HyperClient::builder(TokioExecutor::new()).build_http(),
+            runtime,
+        })
+    }
+
+    /// Calls a Personalize operation.
+    pub(crate) fn personalize(&self, operation: &str, input: &Value) -> Result<Value, ClientError> {
+        let target = format!("AmazonPersonalize.{operation}");
+        let body = self.send(Outgoing {
+            service: "personalize",
+            method: "POST",
+            path: "/".to_owned(),
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.1"),
+                ("x-amz-target", &target),
+            ],
+            body: Bytes::from(input.to_string()),
+        })?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.transport(&error))
+    }
+
+    /// Makes a bucket.
+    pub(crate) fn create_bucket(&self, bucket: &str) -> Result<(), ClientError> {
+        self.s3("PUT", format!("/{bucket}"), Bytes::new())
+            .map(|_| ())
+    }
+
+    /// Stores an object.
+    pub(crate) fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+    ) -> Result<(), ClientError> {
+        self.s3("PUT", format!("/{bucket}/{}", encode_path(key)), body)
+            .map(|_| ())
+    }
+
+    /// Reads an object.
+    pub(crate) fn get_object(&self, bucket: &str, key: &str) -> Result<Bytes, ClientError> {
+        self.s3(
+            "GET",
+            format!("/{bucket}/{}", encode_path(key)),
+            Bytes::new(),
+        )
+    }
+
+    fn s3(&self, method: &'static str, path: String, body: Bytes) -> Result<Bytes, ClientError> {
+        self.send(Outgoing {
+            service: "s3",
+            method,
+            path,
+            headers: Vec::new(),
+            body,
+        })
+    }
+
+    fn send(&self, outgoing: Outgoing<'_>) -> Result<Bytes, ClientError> {
+        let request = self.sign(outgoing)?;
+        self.runtime.block_on(async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| self.transport(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|error| self.transport(&*error))?
+                .to_bytes();
+            if status.is_success() {
+                Ok(body)
+            } else {
+                Err(service_error(status.as_u16(), &body))
+            }
+        })
+    }
+
+    /// Signature version 4 over host, date, content hash and all given headers.
+    fn sign(&self, outgoing: Outgoing<'_>) -> Result<http::Request<Full<Bytes>>, ClientError> {
+        let Outgoing {
+            service,
+            method,
+            path,
+            headers,
+            body,
+        } = outgoing;
+        let host = self.endpoint.trim_start_matches("http://").to_owned();
+        let date = amz_date(self.clock.now().0).map_err(|reason| ClientError::Transport {
+            endpoint: self.endpoint.clone(),
+            reason: format!("the system's clock makes no sense: {reason}"),
+        })?;
+        let hash = hex::encode(Sha256::digest(&body));
+        let mut signed: Vec<(&str, &str)> = vec![
+            ("host", &host),
+            ("x-amz-content-sha256", &hash),
+            ("x-amz-date", &date),
+        ];
+        signed.extend(headers.iter().copied());
+        signed.sort_unstable();
+        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+        let names = names.join(";");
+        let lines: String = signed
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"))
+            .collect();
+        let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{hash}");
+        let scope = format!("{}/{}/{service}/aws4_request", &date[..8], self.region);
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
+        let mut key = mac(
+            format!("AWS4{}", self.credentials.secret).as_bytes(),
+            &date[..8],
+        );
+        for part in [self.region.as_str(), service, "aws4_request"] {
+            key = mac(&key, part);
+        }
+        let signature = hex::encode(mac(&key, &text));
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
+            self.credentials.access_key
+        );
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.endpoint));
+        for (name, value) in signed {
+            request = request.header(name, value);
+        }
+        request
+            .header("authorization", authorization)
+            .body(Full::new(body))
+            .map_err(|error| self.transport(&error))
+    }
+
+    fn transport(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            reason = format!("{reason}: {inner}");
+            source = inner.source();
+        }
+        ClientError::Transport {
+            endpoint: self.endpoint.clone(),
+            reason,
+        }
+    }
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn service_error(status: u16, body: &[u8]) -> ClientError {
+    let text = String::from_utf8_lossy(body);
+    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        let member = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        return ClientError::Service {
+            code: member("__type"),
+            message: member("message"),
+        };
+    }
+    let element = |name: &str| {
+        let start = text.find(&format!("<{name}>"))? + name.len() + 2;
+        let end = text[start..].find("</")? + start;
+        Some(text[start..end].to_owned())
+    };
+    ClientError::Service {
+        code: element("Code").unwrap_or_else(|| status.to_string()),
+        message: element("Message").unwrap_or_default(),
+    }
+}
+
+/// Percent-encodes a key for a path, slashes kept.
+fn encode_path(key: &str) -> String {
+    key.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                (byte as char).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+/// `YYYYMMDD'T'HHMMSS'Z'` of milliseconds since the epoch.
+fn amz_date(ms: i64) -> Result<String, String> {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
+        .map_err(|error| error.to_string())?
+        .format(format)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_civil() {
+        assert_eq!(amz_date(0).unwrap(), "19700101T000000Z");
+        assert_eq!(amz_date(951_782_399_000).unwrap(), "20000228T235959Z");
+        assert_eq!(amz_date(951_782_400_999).unwrap(), "20000229T000000Z");
+        assert_eq!(amz_date(1_795_475_293_000).unwrap(), "20261123T230813Z");
+    }
+
+    #[test]
+    fn keys_are_encoded_byte_by_byte() {
+        assert_eq!(encode_path("a b/ü+%"), "a%20b/%C3%BC%2B%25");
+    }
+
+    #[test]
+    fn errors_of_both_planes_are_understood() {
+        let json = service_error(400, br#"{"__type":"InvalidInputException","message":"no"}"#);
+        assert_eq!(json.to_string(), "InvalidInputException: no");
+        let xml = service_error(
+            404,
+            b"<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>",
+        );
+        assert_eq!(xml.to_string(), "NoSuchKey: gone");
+    }
+}
