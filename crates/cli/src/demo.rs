@@ -250,12 +250,9 @@ impl Demo {
             .into_iter()
             .flatten()
         {
-            let name = baseline["name"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('_', " ");
+            let name = baseline["name"].as_str().unwrap_or_default();
             row(
-                &name,
+                &format!("baseline: {}", name.replace('_', " ")),
                 &baseline["hits_at_1_percent"],
                 &baseline["recall_at_1_percent"],
             );

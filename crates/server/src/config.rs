@@ -387,7 +387,17 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         let digits = self.account.len() == 12 && self.account.bytes().all(|b| b.is_ascii_digit());
-        let wrong = if !digits {
+        let port = self
+            .listen
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
+        let address = port.is_some_and(|(host, port)| !host.is_empty() && port.is_ok());
+        let wrong = if !address {
+            (
+                "listen",
+                "expected an address with a port, such as 127.0.0.1:7070",
+            )
+        } else if !digits {
             ("account", "expected twelve digits")
         } else if self.auto_training_default {
             (
@@ -567,6 +577,12 @@ mod tests {
             "KINDRED_AUTH: expected static",
         );
         check("", &[], &[("segment.color", "red")], "--set segment.color");
+        check(
+            "listen = \"nonsense\"",
+            &[],
+            &[],
+            "listen: expected an address with a port",
+        );
         check(
             "account = \"12\"",
             &[],

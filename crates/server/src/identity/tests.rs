@@ -189,6 +189,11 @@ fn roles_are_made_once_and_survive_a_restart() {
         "UntagRole",
         &[("RoleName", "Import_Role"), ("TagKeys.member.1", "team")],
     );
+    let profiles = service.good(
+        "ListInstanceProfilesForRole",
+        &[("RoleName", "Import_Role")],
+    );
+    assert!(profiles.contains("<InstanceProfiles"), "{profiles}");
     let tags = service.good("ListRoleTags", &[("RoleName", "Import_Role")]);
     assert_eq!(elements(&tags, "Key"), ["k"]);
 }
