@@ -232,7 +232,9 @@ impl Tx<'_> {
 
     /// ARNs of all queued and running jobs, oldest first.
     pub fn queued(&self) -> Result<Vec<String>> {
-        let mut statement = self.inner.prepare_cached("SELECT arn FROM work ORDER BY sequence")?;
+        let mut statement = self
+            .inner
+            .prepare_cached("SELECT arn FROM work ORDER BY sequence")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

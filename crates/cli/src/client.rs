@@ -69,7 +69,10 @@ impl Credentials {
         };
         match (value("aws_access_key_id"), value("aws_secret_access_key")) {
             (Some(access_key), Some(secret)) => Ok(Credentials { access_key, secret }),
-            _ => Err(ClientError::Credentials(format!("no access key in {}", path.display()))),
+            _ => Err(ClientError::Credentials(format!(
+                "no access key in {}",
+                path.display()
+            ))),
         }
     }
 }
@@ -101,9 +104,13 @@ impl Client {
         credentials: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
-            |error| ClientError::Transport { endpoint: endpoint.to_owned(), reason: error.to_string() },
-        )?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ClientError::Transport {
+                endpoint: endpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
         Ok(Client {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             region: region.to_owned(),
@@ -135,40 +142,71 @@ impl Client {
 
     /// Makes a bucket.
     pub(crate) fn create_bucket(&self, bucket: &str) -> Result<(), ClientError> {
-        self.s3("PUT", format!("/{bucket}"), Bytes::new()).map(|_| ())
+        self.s3("PUT", format!("/{bucket}"), Bytes::new())
+            .map(|_| ())
     }
 
     /// Stores an object.
-    pub(crate) fn put_object(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), ClientError> {
-        self.s3("PUT", format!("/{bucket}/{}", encode_path(key)), body).map(|_| ())
+    pub(crate) fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+    ) -> Result<(), ClientError> {
+        self.s3("PUT", format!("/{bucket}/{}", encode_path(key)), body)
+            .map(|_| ())
     }
 
     /// Reads an object.
     pub(crate) fn get_object(&self, bucket: &str, key: &str) -> Result<Bytes, ClientError> {
-        self.s3("GET", format!("/{bucket}/{}", encode_path(key)), Bytes::new())
+        self.s3(
+            "GET",
+            format!("/{bucket}/{}", encode_path(key)),
+            Bytes::new(),
+        )
     }
 
     fn s3(&self, method: &'static str, path: String, body: Bytes) -> Result<Bytes, ClientError> {
-        self.send(Outgoing { service: "s3", method, path, headers: Vec::new(), body })
+        self.send(Outgoing {
+            service: "s3",
+            method,
+            path,
+            headers: Vec::new(),
+            body,
+        })
     }
 
     fn send(&self, outgoing: Outgoing<'_>) -> Result<Bytes, ClientError> {
         let request = self.sign(outgoing)?;
         self.runtime.block_on(async {
-            let response = self.http.request(request).await.map_err(|error| self.transport(&error))?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| self.transport(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await
                 .map_err(|error| self.transport(&*error))?
                 .to_bytes();
-            if status.is_success() { Ok(body) } else { Err(service_error(status.as_u16(), &body)) }
+            if status.is_success() {
+                Ok(body)
+            } else {
+                Err(service_error(status.as_u16(), &body))
+            }
         })
     }
 
     /// Signature version 4 over host, date, content hash and all given headers.
     fn sign(&self, outgoing: Outgoing<'_>) -> Result<http::Request<Full<Bytes>>, ClientError> {
-        let Outgoing { service, method, path, headers, body } = outgoing;
+        let Outgoing {
+            service,
+            method,
+            path,
+            headers,
+            body,
+        } = outgoing;
         let host = self.endpoint.trim_start_matches("http://").to_owned();
         let date = amz_date(self.clock.now().0).map_err(|reason| ClientError::Transport {
             endpoint: self.endpoint.clone(),
@@ -184,15 +222,20 @@ impl Client {
         signed.sort_unstable();
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let lines: String =
-            signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines: String = signed
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"))
+            .collect();
         let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{hash}");
         let scope = format!("{}/{}/{service}/aws4_request", &date[..8], self.region);
         let text = format!(
             "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
             hex::encode(Sha256::digest(canonical.as_bytes()))
         );
-        let mut key = mac(format!("AWS4{}", self.credentials.secret).as_bytes(), &date[..8]);
+        let mut key = mac(
+            format!("AWS4{}", self.credentials.secret).as_bytes(),
+            &date[..8],
+        );
         for part in [self.region.as_str(), service, "aws4_request"] {
             key = mac(&key, part);
         }
@@ -201,8 +244,9 @@ impl Client {
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
             self.credentials.access_key
         );
-        let mut request =
-            http::Request::builder().method(method).uri(format!("{}{path}", self.endpoint));
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.endpoint));
         for (name, value) in signed {
             request = request.header(name, value);
         }
@@ -219,7 +263,10 @@ impl Client {
             reason = format!("{reason}: {inner}");
             source = inner.source();
         }
-        ClientError::Transport { endpoint: self.endpoint.clone(), reason }
+        ClientError::Transport {
+            endpoint: self.endpoint.clone(),
+            reason,
+        }
     }
 }
 
@@ -233,7 +280,10 @@ fn service_error(status: u16, body: &[u8]) -> ClientError {
     let text = String::from_utf8_lossy(body);
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
         let member = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        return ClientError::Service { code: member("__type"), message: member("message") };
+        return ClientError::Service {
+            code: member("__type"),
+            message: member("message"),
+        };
     }
     let element = |name: &str| {
         let start = text.find(&format!("<{name}>"))? + name.len() + 2;
@@ -288,7 +338,10 @@ mod tests {
     fn errors_of_both_planes_are_understood() {
         let json = service_error(400, br#"{"__type":"InvalidInputException","message":"no"}"#);
         assert_eq!(json.to_string(), "InvalidInputException: no");
-        let xml = service_error(404, b"<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>");
+        let xml = service_error(
+            404,
+            b"<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>",
+        );
         assert_eq!(xml.to_string(), "NoSuchKey: gone");
     }
 }

@@ -82,7 +82,10 @@ impl Demo {
         let group = self.import()?;
         let version = self.train(&group)?;
         let segments = self.segment(&version)?;
-        println!("\nAll of it took {:.1} seconds.\n", self.seconds_since(start));
+        println!(
+            "\nAll of it took {:.1} seconds.\n",
+            self.seconds_since(start)
+        );
         self.show_metrics(&version)?;
         self.show_segments(&segments);
         Ok(())
@@ -95,16 +98,25 @@ impl Demo {
             other => other?,
         }
         for (name, bytes) in sample::FILES {
-            self.client.put_object(BUCKET, &format!("data/{name}"), (*bytes).into())?;
+            self.client
+                .put_object(BUCKET, &format!("data/{name}"), (*bytes).into())?;
         }
-        self.done("upload", start, &format!("3 CSV files into s3://{BUCKET}/data/"));
+        self.done(
+            "upload",
+            start,
+            &format!("3 CSV files into s3://{BUCKET}/data/"),
+        );
         Ok(())
     }
 
     fn import(&self) -> Result<String, CliError> {
         let start = self.clock.monotonic_ms();
         let name = format!("grocery-{}", self.tag);
-        let group = self.create("CreateDatasetGroup", json!({"name": name}), "datasetGroupArn")?;
+        let group = self.create(
+            "CreateDatasetGroup",
+            json!({"name": name}),
+            "datasetGroupArn",
+        )?;
         for (kind, file, schema) in sample::schemas() {
             let lower = kind.to_lowercase();
             let schema_arn = self.create(
@@ -125,9 +137,18 @@ impl Demo {
                        "roleArn": ROLE}),
                 "datasetImportJobArn",
             )?;
-            self.wait("import", "DescribeDatasetImportJob", "datasetImportJob", &job)?;
+            self.wait(
+                "import",
+                "DescribeDatasetImportJob",
+                "datasetImportJob",
+                &job,
+            )?;
         }
-        self.done("import", start, "interactions, items and users, every row checked");
+        self.done(
+            "import",
+            start,
+            "interactions, items and users, every row checked",
+        );
         Ok(group)
     }
 
@@ -145,8 +166,17 @@ impl Demo {
             json!({"solutionArn": solution}),
             "solutionVersionArn",
         )?;
-        self.wait("train", "DescribeSolutionVersion", "solutionVersion", &version)?;
-        self.done("train", start, "aws-item-affinity, validated on held-out purchases, then on all");
+        self.wait(
+            "train",
+            "DescribeSolutionVersion",
+            "solutionVersion",
+            &version,
+        )?;
+        self.done(
+            "train",
+            start,
+            "aws-item-affinity, validated on held-out purchases, then on all",
+        );
         Ok(version)
     }
 
@@ -158,7 +188,8 @@ impl Demo {
             .iter()
             .map(|item| format!("{}\n", json!({"itemId": item})))
             .collect();
-        self.client.put_object(BUCKET, "queries/products.json", lines.into())?;
+        self.client
+            .put_object(BUCKET, "queries/products.json", lines.into())?;
         let job = self.create(
             "CreateBatchSegmentJob",
             json!({"jobName": format!("products-{}", self.tag), "solutionVersionArn": version,
@@ -167,33 +198,64 @@ impl Demo {
                    "jobOutput": {"s3DataDestination": {"path": format!("s3://{BUCKET}/segments/")}}}),
             "batchSegmentJobArn",
         )?;
-        self.wait("segment", "DescribeBatchSegmentJob", "batchSegmentJob", &job)?;
-        let output = self.client.get_object(BUCKET, "segments/products.json.out")?;
-        self.done("segment", start, &format!("{QUERIES} products, the best 25 households for each"));
+        self.wait(
+            "segment",
+            "DescribeBatchSegmentJob",
+            "batchSegmentJob",
+            &job,
+        )?;
+        let output = self
+            .client
+            .get_object(BUCKET, "segments/products.json.out")?;
+        self.done(
+            "segment",
+            start,
+            &format!("{QUERIES} products, the best 25 households for each"),
+        );
         String::from_utf8_lossy(&output)
             .lines()
-            .map(|line| serde_json::from_str(line).map_err(|error| CliError::failed(error.to_string())))
+            .map(|line| {
+                serde_json::from_str(line).map_err(|error| CliError::failed(error.to_string()))
+            })
             .collect()
     }
 
     fn show_metrics(&self, version: &str) -> Result<(), CliError> {
-        let answer =
-            self.client.personalize("GetSolutionMetrics", &json!({"solutionVersionArn": version}))?;
+        let answer = self.client.personalize(
+            "GetSolutionMetrics",
+            &json!({"solutionVersionArn": version}),
+        )?;
         let metrics = &answer["metrics"];
         println!("How good are the segments?");
-        println!("  Each household's newest 20 % of purchases were kept aside; for every product, the top");
-        println!("  1 % of the households were predicted from the rest and compared with who really bought.\n");
+        println!(
+            "  Each household's newest 20 % of purchases were kept aside; for every product, the top"
+        );
+        println!(
+            "  1 % of the households were predicted from the rest and compared with who really bought.\n"
+        );
         println!("  {:<34}{:>8}{:>16}", "", "hits", "recall at 1 %");
         let row = |name: &str, hits: &Value, recall: &Value| {
             if let (Some(hits), Some(recall)) = (hits.as_f64(), recall.as_f64()) {
                 println!("  {name:<34}{hits:>8.3}{:>15.1}%", recall * 100.0);
             }
         };
-        row("Kindred", &metrics["hits_at_1_percent"], &metrics["recall_at_1_percent"]);
+        row(
+            "Kindred",
+            &metrics["hits_at_1_percent"],
+            &metrics["recall_at_1_percent"],
+        );
         let card = read_card(&self.dir).unwrap_or_default();
-        for baseline in card["metrics"]["baselines"].as_array().into_iter().flatten() {
-            let name = baseline["name"].as_str().unwrap_or_default().replace('_', " ");
-            row(&name, &baseline["hits_at_1_percent"], &baseline["recall_at_1_percent"]);
+        for baseline in card["metrics"]["baselines"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let name = baseline["name"].as_str().unwrap_or_default();
+            row(
+                &format!("baseline: {}", name.replace('_', " ")),
+                &baseline["hits_at_1_percent"],
+                &baseline["recall_at_1_percent"],
+            );
         }
         println!();
         Ok(())
@@ -205,9 +267,18 @@ impl Demo {
             let item = segment["input"]["itemId"].as_str().unwrap_or_default();
             println!("\n  {}?", self.sample.item_text(item));
             let users = segment["output"]["usersList"].as_array();
-            for (rank, user) in users.into_iter().flatten().take(SHOWN_HOUSEHOLDS).enumerate() {
+            for (rank, user) in users
+                .into_iter()
+                .flatten()
+                .take(SHOWN_HOUSEHOLDS)
+                .enumerate()
+            {
                 let user = user.as_str().unwrap_or_default();
-                println!("    {}. {}", rank + 1, self.sample.household_text(user, item));
+                println!(
+                    "    {}. {}",
+                    rank + 1,
+                    self.sample.household_text(user, item)
+                );
             }
         }
         println!();
@@ -229,13 +300,17 @@ impl Demo {
         }
         bar.enable_steady_tick(POLL);
         loop {
-            let answer = self.client.personalize(operation, &json!({(format!("{member}Arn")): arn}))?;
+            let answer = self
+                .client
+                .personalize(operation, &json!({(format!("{member}Arn")): arn}))?;
             let record = &answer[member];
             match record["status"].as_str().unwrap_or_default() {
                 "ACTIVE" => break,
                 "CREATE FAILED" => {
                     bar.finish_and_clear();
-                    let reason = record["failureReason"].as_str().unwrap_or("no reason given");
+                    let reason = record["failureReason"]
+                        .as_str()
+                        .unwrap_or("no reason given");
                     return Err(CliError::failed(format!("{step}: {reason}")));
                 }
                 status => bar.set_message(format!("{step}: {}", status.to_lowercase())),
@@ -271,7 +346,9 @@ fn say_what_next(dir: &Path) {
     let dir = dir.display();
     println!("What to try next:");
     println!("  kindred serve --data-dir {dir}            serve this data again");
-    println!("  eval \"$(kindred env --data-dir {dir})\"    point boto3 or the AWS CLI at it, then");
+    println!(
+        "  eval \"$(kindred env --data-dir {dir})\"    point boto3 or the AWS CLI at it, then"
+    );
     println!("  aws personalize list-batch-segment-jobs");
     println!("  aws s3 cp s3://{BUCKET}/segments/products.json.out - | head -3");
     println!("\nThe data directory {dir} is kept; remove it when you are done.");

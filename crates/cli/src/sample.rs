@@ -10,7 +10,10 @@ use std::io::Read;
 
 /// File names and contents, as they are uploaded.
 pub(crate) const FILES: &[(&str, &[u8])] = &[
-    ("interactions.csv.gz", include_bytes!("../sample/interactions.csv.gz")),
+    (
+        "interactions.csv.gz",
+        include_bytes!("../sample/interactions.csv.gz"),
+    ),
     ("items.csv.gz", include_bytes!("../sample/items.csv.gz")),
     ("users.csv.gz", include_bytes!("../sample/users.csv.gz")),
 ];
@@ -28,8 +31,21 @@ pub(crate) fn schemas() -> [(&'static str, &'static str, Value); 3] {
         fields.extend(columns.iter().map(|column| text(column)));
         fields
     };
-    let items = ["DEPARTMENT", "BRAND", "CATEGORY", "PRODUCT_TYPE", "PACKAGE_SIZE"];
-    let users = ["AGE", "INCOME", "HOME_OWNERSHIP", "MARITAL_STATUS", "HOUSEHOLD_SIZE", "KIDS"];
+    let items = [
+        "DEPARTMENT",
+        "BRAND",
+        "CATEGORY",
+        "PRODUCT_TYPE",
+        "PACKAGE_SIZE",
+    ];
+    let users = [
+        "AGE",
+        "INCOME",
+        "HOME_OWNERSHIP",
+        "MARITAL_STATUS",
+        "HOUSEHOLD_SIZE",
+        "KIDS",
+    ];
     [
         (
             "INTERACTIONS",
@@ -45,8 +61,16 @@ pub(crate) fn schemas() -> [(&'static str, &'static str, Value); 3] {
                 ],
             ),
         ),
-        ("ITEMS", "items.csv.gz", record("Items", with_id("ITEM_ID", &items))),
-        ("USERS", "users.csv.gz", record("Users", with_id("USER_ID", &users))),
+        (
+            "ITEMS",
+            "items.csv.gz",
+            record("Items", with_id("ITEM_ID", &items)),
+        ),
+        (
+            "USERS",
+            "users.csv.gz",
+            record("Users", with_id("USER_ID", &users)),
+        ),
     ]
 }
 
@@ -82,9 +106,14 @@ impl Sample {
             end: 0,
         };
         for row in rows(FILES[0].1)? {
-            let [user, item, time, ..] = row.as_slice() else { continue };
+            let [user, item, time, ..] = row.as_slice() else {
+                continue;
+            };
             let time: i64 = time.parse().unwrap_or_default();
-            let purchases = sample.bought.entry((user.clone(), item.clone())).or_default();
+            let purchases = sample
+                .bought
+                .entry((user.clone(), item.clone()))
+                .or_default();
             purchases.times += 1;
             purchases.last = purchases.last.max(time);
             *sample.popularity.entry(item.clone()).or_default() += 1;
@@ -96,10 +125,17 @@ impl Sample {
 
     /// The ids of the most bought products, most bought first, ties by id.
     pub(crate) fn most_bought(&self, count: usize) -> Vec<String> {
-        let mut items: Vec<(&String, u32)> =
-            self.popularity.iter().map(|(item, times)| (item, *times)).collect();
+        let mut items: Vec<(&String, u32)> = self
+            .popularity
+            .iter()
+            .map(|(item, times)| (item, *times))
+            .collect();
         items.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        items.into_iter().take(count).map(|(item, _)| item.clone()).collect()
+        items
+            .into_iter()
+            .take(count)
+            .map(|(item, _)| item.clone())
+            .collect()
     }
 
     /// The first `count` segments whose products are of different departments.
@@ -116,7 +152,10 @@ impl Sample {
     }
 
     fn column(&self, item: &str, column: usize) -> &str {
-        self.items.get(item).and_then(|row| row.get(column)).map_or("", String::as_str)
+        self.items
+            .get(item)
+            .and_then(|row| row.get(column))
+            .map_or("", String::as_str)
     }
 
     /// A product in words: category, type, size, brand and id.
@@ -134,7 +173,10 @@ impl Sample {
     /// A household in words: who they are, and what they did with this product.
     pub(crate) fn household_text(&self, user: &str, item: &str) -> String {
         let row = self.users.get(user);
-        let part = |column: usize| row.and_then(|row| row.get(column)).filter(|text| !text.is_empty());
+        let part = |column: usize| {
+            row.and_then(|row| row.get(column))
+                .filter(|text| !text.is_empty())
+        };
         let mut words = vec![format!("household {user:<5}")];
         words.extend(part(0).map(|age| format!("age {age}")));
         words.extend(part(1).map(|income| format!("income {income}")));
@@ -142,9 +184,16 @@ impl Sample {
         words.push(match self.bought.get(&(user.to_owned(), item.to_owned())) {
             Some(purchases) => {
                 let days = (self.end - purchases.last) / 86_400;
-                let times = if purchases.times == 1 { "once" } else { "times" };
-                let count =
-                    if purchases.times == 1 { String::new() } else { format!("{} ", purchases.times) };
+                let times = if purchases.times == 1 {
+                    "once"
+                } else {
+                    "times"
+                };
+                let count = if purchases.times == 1 {
+                    String::new()
+                } else {
+                    format!("{} ", purchases.times)
+                };
                 format!("bought it {count}{times}, last {days} days before the end of the data")
             }
             None => "never bought it so far".to_owned(),
@@ -170,7 +219,11 @@ fn rows(gzip: &[u8]) -> Result<Vec<Vec<String>>, CliError> {
     GzDecoder::new(gzip)
         .read_to_string(&mut text)
         .map_err(|error| CliError::failed(format!("the bundled sample is damaged: {error}")))?;
-    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect())
+    Ok(text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect())
 }
 
 #[cfg(test)]
@@ -182,10 +235,17 @@ mod tests {
         let sample = Sample::load().unwrap();
         let bytes: usize = FILES.iter().map(|(_, bytes)| bytes.len()).sum();
         assert!(bytes <= 5 << 20, "{bytes} bytes");
-        let repeats = sample.bought.values().filter(|purchases| purchases.times > 1).count();
+        let repeats = sample
+            .bought
+            .values()
+            .filter(|purchases| purchases.times > 1)
+            .count();
         assert!(repeats > 10_000, "{repeats} repeated pairs");
         for item in sample.most_bought(200) {
-            assert!(!sample.column(&item, 2).is_empty(), "product {item} has no text");
+            assert!(
+                !sample.column(&item, 2).is_empty(),
+                "product {item} has no text"
+            );
         }
         let quoted = FILES.iter().any(|(_, bytes)| {
             let mut text = String::new();

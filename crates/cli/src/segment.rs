@@ -6,14 +6,14 @@
 use crate::CliError;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use kindred_engine::data::csv;
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::import::{self, ImportOptions};
-use kindred_engine::data::csv;
 use kindred_engine::data::source::{FileSource, Source, open_unpacked};
 use kindred_engine::model::Model;
 use kindred_engine::progress::Progress;
 use kindred_engine::score::Scorer;
-use kindred_engine::segment::pipeline::{self, Sink, SegmentOptions};
+use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
 use kindred_jobs::training::{self, TrainRequest};
 use kindred_jobs::{Failure, statistics};
 use kindred_server::{Settings, parts};
@@ -92,9 +92,13 @@ enum Recipe {
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: usize = number.parse().map_err(|_| format!("{text}: expected a size such as 64MiB"))?;
+    let number: usize = number
+        .parse()
+        .map_err(|_| format!("{text}: expected a size such as 64MiB"))?;
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,
@@ -102,7 +106,9 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "g" | "gb" | "gib" => 30,
         _ => return Err(format!("{text}: unknown unit, use KiB, MiB or GiB")),
     };
-    number.checked_shl(shift).filter(|bytes| bytes >> shift == number && *bytes > 0)
+    number
+        .checked_shl(shift)
+        .filter(|bytes| bytes >> shift == number && *bytes > 0)
         .ok_or_else(|| format!("{text}: not a sensible size"))
 }
 
@@ -140,7 +146,9 @@ impl Run<'_> {
             (Some(model), _) => model.clone(),
             (None, Some(interactions)) => self.train(interactions, &mut figures)?,
             (None, None) => {
-                return Err(CliError::Usage("--interactions or --model-in is needed".into()));
+                return Err(CliError::Usage(
+                    "--interactions or --model-in is needed".into(),
+                ));
             }
         };
         let model = Model::open(&model_dir)
@@ -159,8 +167,11 @@ impl Run<'_> {
     fn train(&self, interactions: &Path, figures: &mut Value) -> Result<PathBuf, CliError> {
         let start = self.clock.monotonic_ms();
         let args = self.args;
-        let generation =
-            self.import(DatasetType::Interactions, interactions, args.interactions_schema.as_deref())?;
+        let generation = self.import(
+            DatasetType::Interactions,
+            interactions,
+            args.interactions_schema.as_deref(),
+        )?;
         for (kind, file, schema) in [
             (DatasetType::Items, &args.items, &args.items_schema),
             (DatasetType::Users, &args.users, &args.users_schema),
@@ -170,18 +181,25 @@ impl Run<'_> {
             }
         }
         figures["import_seconds"] = self.seconds_since(start).into();
-        let out = args.model_out.clone().unwrap_or_else(|| self.scratch.join("model"));
+        let out = args
+            .model_out
+            .clone()
+            .unwrap_or_else(|| self.scratch.join("model"));
         std::fs::create_dir_all(&out).map_err(|error| place(&out, &error))?;
         let settings = self.settings.jobs();
         let request = TrainRequest {
-            generations: vec![Generation { dir: generation, mode: Mode::Full }],
+            generations: vec![Generation {
+                dir: generation,
+                mode: Mode::Full,
+            }],
             event_type: None,
             config: Some(json!({"algorithmHyperParameters":
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),
             settings: settings.training.clone(),
             threads: self.threads(),
         };
-        let trained = training::train(&request, &out, &self.progress, &self.clock).map_err(failed)?;
+        let trained =
+            training::train(&request, &out, &self.progress, &self.clock).map_err(failed)?;
         statistics::complete(figures, Some(&trained.statistics));
         Ok(out)
     }
@@ -204,8 +222,15 @@ impl Run<'_> {
             location: file.display().to_string(),
         };
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        import::import(&schema, &name, &[&source as &dyn Source], &options, &out, &self.progress)
-            .map_err(|error| CliError::failed(error.to_string()))?;
+        import::import(
+            &schema,
+            &name,
+            &[&source as &dyn Source],
+            &options,
+            &out,
+            &self.progress,
+        )
+        .map_err(|error| CliError::failed(error.to_string()))?;
         Ok(out)
     }
 
@@ -222,9 +247,8 @@ impl Run<'_> {
         let input = &self.args.input;
         let source = FileSource::new(input).map_err(|error| place(input, &error))?;
         let output = self.args.output.clone();
-        let mut sinks = |_: usize| -> io::Result<Box<dyn Sink>> {
-            Ok(Box::new(FileSink::new(&output)?))
-        };
+        let mut sinks =
+            |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(FileSink::new(&output)?)) };
         let answered = pipeline::run(
             scorer,
             &[&source as &dyn Source],
@@ -234,8 +258,8 @@ impl Run<'_> {
             &self.clock,
         )
         .map_err(|error| CliError::failed(error.to_string()))?;
-        let answered = serde_json::to_value(&answered)
-            .map_err(|error| CliError::failed(error.to_string()))?;
+        let answered =
+            serde_json::to_value(&answered).map_err(|error| CliError::failed(error.to_string()))?;
         if let (Value::Object(all), Value::Object(more)) = (figures, answered) {
             all.extend(more);
         }
@@ -261,10 +285,16 @@ fn infer_schema(kind: DatasetType, source: &dyn Source) -> Result<DatasetSchema,
     let mut records = csv::Reader::new(reader);
     let mut rows = Vec::new();
     while rows.len() <= INFERENCE_ROWS {
-        let record = records.next_record().map_err(|error| failed(error.to_string()))?;
+        let record = records
+            .next_record()
+            .map_err(|error| failed(error.to_string()))?;
         let Some(record) = record else { break };
         let fields = (0..).map_while(|column| record.get(column));
-        rows.push(fields.map(|field| String::from_utf8_lossy(field).into_owned()).collect());
+        rows.push(
+            fields
+                .map(|field| String::from_utf8_lossy(field).into_owned())
+                .collect(),
+        );
     }
     if rows.is_empty() {
         return Err(failed("the file is empty".to_owned()));
@@ -309,7 +339,11 @@ impl FileSink {
         name.push(".part");
         let part = target.with_file_name(name);
         let file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-        Ok(FileSink { file, part, target: target.to_owned() })
+        Ok(FileSink {
+            file,
+            part,
+            target: target.to_owned(),
+        })
     }
 }
 
@@ -346,7 +380,10 @@ struct Scratch {
 impl Scratch {
     fn new(output: &Path) -> Result<Self, CliError> {
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
-        let name = format!(".kindred-{}", random_hex(&parts::SystemRandom as &dyn Random, 6));
+        let name = format!(
+            ".kindred-{}",
+            random_hex(&parts::SystemRandom as &dyn Random, 6)
+        );
         let path = parent.unwrap_or(Path::new(".")).join(name);
         std::fs::create_dir_all(&path).map_err(|error| place(&path, &error))?;
         Ok(Scratch { path })
@@ -367,7 +404,9 @@ struct Bar {
 impl Bar {
     fn new() -> Self {
         let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("  {msg:28} {wide_bar} {percent:>3} %  {eta}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("  {msg:28} {wide_bar} {percent:>3} %  {eta}")
+        {
             bar.set_style(style);
         }
         Bar { bar }

@@ -25,7 +25,11 @@ fn read_settings(args: ServeArgs) -> Result<Settings, CliError> {
     let mut flag = |key: &str, value: Option<String>| {
         flags.extend(value.map(|value| (key.to_owned(), value)));
     };
-    flag("data_dir", args.data_dir.map(|path| path.to_string_lossy().into_owned()));
+    flag(
+        "data_dir",
+        args.data_dir
+            .map(|path| path.to_string_lossy().into_owned()),
+    );
     flag("listen", args.listen);
     flag("auth", args.auth);
     for pair in args.set {
@@ -34,7 +38,8 @@ fn read_settings(args: ServeArgs) -> Result<Settings, CliError> {
         };
         flags.push((key.trim().to_owned(), value.to_owned()));
     }
-    Settings::load(args.config.as_deref(), &flags).map_err(|error| CliError::Usage(error.to_string()))
+    Settings::load(args.config.as_deref(), &flags)
+        .map_err(|error| CliError::Usage(error.to_string()))
 }
 
 /// Prints the `export` lines for a shell.

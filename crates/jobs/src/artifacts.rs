@@ -51,7 +51,12 @@ pub(crate) fn sweep(layout: &Layout, catalog: &Catalog, lock: &PublishLock) -> R
         let mut generations = HashSet::new();
         let mut models = HashSet::new();
         for dataset in tx.all::<Dataset>(None)? {
-            generations.extend(dataset.generations.into_iter().map(|generation| generation.id));
+            generations.extend(
+                dataset
+                    .generations
+                    .into_iter()
+                    .map(|generation| generation.id),
+            );
         }
         for version in tx.all::<SolutionVersion>(None)? {
             // A finished version has its model; only one in training still reads its snapshot.
@@ -69,7 +74,9 @@ pub(crate) fn sweep(layout: &Layout, catalog: &Catalog, lock: &PublishLock) -> R
 }
 
 fn remove_others(directory: &Path, keep: &HashSet<String>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if keep.contains(&name) {

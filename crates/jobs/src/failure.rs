@@ -34,7 +34,10 @@ impl From<kindred_catalog::Error> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Denied { operation, location } => Failure::Input(format!(
+            store::Error::Denied {
+                operation,
+                location,
+            } => Failure::Input(format!(
                 "Insufficient privileges for accessing data in Amazon S3. {operation} on {location} was denied."
             )),
             store::Error::NotFound(location) => {

@@ -10,9 +10,9 @@ use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
 use fail::fail_point;
 use kindred_catalog::records::{Dataset, Generation, ImportJob, Schema, status};
+use kindred_engine::data::Error as DataError;
 use kindred_engine::data::import::{self, ImportOptions, ImportReport};
 use kindred_engine::data::source::Source;
-use kindred_engine::data::Error as DataError;
 use kindred_store::{Error as StoreError, Location, ObjectMeta};
 use kindred_types::parts::random_hex;
 use kindred_types::schema::{self, DatasetSchema, Domain};
@@ -98,12 +98,13 @@ fn stage(
         max_invalid_rows: parts.settings.import_max_invalid_rows,
         location: record.data_location.clone(),
     };
-    let report = import::import(schema, &dataset.name, &sources, &options, staged, job)
-        .map_err(|error| match error {
+    let report = import::import(schema, &dataset.name, &sources, &options, staged, job).map_err(
+        |error| match error {
             // The engine's sentence is whole; a store's refusal still lacks the dataset's name.
             DataError::Source { source, .. } => complete(source.into()),
             other => other.into(),
-        })?;
+        },
+    )?;
     for warning in &report.warnings {
         tracing::warn!(arn = %record.arn, %warning, "import");
     }

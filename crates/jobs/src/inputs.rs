@@ -43,7 +43,10 @@ pub fn segment_objects(store: &dyn Store, location: &Location) -> Result<Vec<Obj
     let mut found = below(store, &location.bucket, &location.key)?;
     found.retain(|object| {
         let name = object.key.rsplit('/').next().unwrap_or_default();
-        object.size > 0 && !name.is_empty() && !name.starts_with(['_', '.']) && !name.ends_with(".out")
+        object.size > 0
+            && !name.is_empty()
+            && !name.starts_with(['_', '.'])
+            && !name.ends_with(".out")
     });
     Ok(found)
 }
@@ -63,8 +66,10 @@ fn below(store: &dyn Store, bucket: &str, prefix: &str) -> Result<Vec<ObjectMeta
     let mut objects: Vec<ObjectMeta> = Vec::new();
     loop {
         let after = objects.last().map(|object| object.key.clone());
-        let ListPage { objects: page, truncated } =
-            store.list(bucket, prefix, after.as_deref(), PAGE)?;
+        let ListPage {
+            objects: page,
+            truncated,
+        } = store.list(bucket, prefix, after.as_deref(), PAGE)?;
         let ended = page.is_empty() || !truncated;
         objects.extend(page);
         if objects.len() > OBJECTS_MAX {

@@ -69,6 +69,9 @@ mod tests {
     fn scratch_directories_are_single_names() {
         let layout = Layout::new("/data");
         let job = "arn:aws:personalize:us-east-1:000000000000:solution/films/0a1b2c3d";
-        assert_eq!(layout.scratch(job), Path::new("/data/jobs/solution.films.0a1b2c3d"));
+        assert_eq!(
+            layout.scratch(job),
+            Path::new("/data/jobs/solution.films.0a1b2c3d")
+        );
     }
 }

@@ -85,7 +85,11 @@ impl Runner {
     /// # Errors
     /// When the directories cannot be made or the catalog cannot be read.
     pub fn start(parts: Parts) -> Result<Self, Failure> {
-        for directory in [parts.layout.datasets(), parts.layout.models(), parts.layout.jobs()] {
+        for directory in [
+            parts.layout.datasets(),
+            parts.layout.models(),
+            parts.layout.jobs(),
+        ] {
             std::fs::create_dir_all(&directory)?;
         }
         artifacts::sync_directory(parts.layout.root())?;
@@ -129,7 +133,9 @@ impl Runner {
 
 fn spawn(name: String, shared: &Arc<Shared>, body: fn(&Shared)) -> Result<JoinHandle<()>, Failure> {
     let shared = shared.clone();
-    Ok(std::thread::Builder::new().name(name).spawn(move || body(&shared))?)
+    Ok(std::thread::Builder::new()
+        .name(name)
+        .spawn(move || body(&shared))?)
 }
 
 impl Shared {
@@ -146,7 +152,9 @@ impl Shared {
         let guard = lock(&self.wakes);
         let timeout = Duration::from_millis(at_most_ms.max(1));
         // Spurious wake-ups only cost another look at the queue.
-        let _ = self.bell.wait_timeout_while(guard, timeout, |wakes| *wakes == seen && !self.stopping());
+        let _ = self
+            .bell
+            .wait_timeout_while(guard, timeout, |wakes| *wakes == seen && !self.stopping());
     }
 }
 
@@ -163,7 +171,12 @@ fn work_loop(shared: &Shared) {
                 shared.wake();
             }
             Ok(None) => {
-                let due = shared.parts.catalog.read(|tx| tx.next_due_ms()).ok().flatten();
+                let due = shared
+                    .parts
+                    .catalog
+                    .read(|tx| tx.next_due_ms())
+                    .ok()
+                    .flatten();
                 shared.wait(seen, due.unwrap_or(IDLE_MS).min(IDLE_MS));
             }
             Err(error) => {
@@ -176,7 +189,9 @@ fn work_loop(shared: &Shared) {
 
 /// Leases a job and shows it as in progress, in one transaction.
 fn claim_and_mark(tx: &Tx<'_>) -> Result<Option<Claim>, kindred_catalog::Error> {
-    let Some(claim) = tx.claim(LEASE_MS)? else { return Ok(None) };
+    let Some(claim) = tx.claim(LEASE_MS)? else {
+        return Ok(None);
+    };
     set_status(tx, &claim, |state| {
         if *state.status == status::CREATE_PENDING {
             *state.status = status::CREATE_IN_PROGRESS.to_owned();
@@ -189,16 +204,24 @@ fn claim_and_mark(tx: &Tx<'_>) -> Result<Option<Claim>, kindred_catalog::Error> 
 fn lease_loop(shared: &Shared) {
     loop {
         let seen = *lock(&shared.wakes);
-        let active: Vec<(String, Arc<Control>)> =
-            lock(&shared.active).iter().map(|(arn, control)| (arn.clone(), control.clone())).collect();
+        let active: Vec<(String, Arc<Control>)> = lock(&shared.active)
+            .iter()
+            .map(|(arn, control)| (arn.clone(), control.clone()))
+            .collect();
         if active.is_empty() && shared.stopping() {
             return;
         }
         for (arn, control) in active {
             let progress = lock(&control.progress).clone();
-            match shared.parts.catalog.write(|tx| tx.renew(&arn, control.token, LEASE_MS, &progress)) {
+            match shared
+                .parts
+                .catalog
+                .write(|tx| tx.renew(&arn, control.token, LEASE_MS, &progress))
+            {
                 Ok(stop) => control.stop.store(stop, Ordering::SeqCst),
-                Err(kindred_catalog::Error::LeaseLost(_)) => control.lost.store(true, Ordering::SeqCst),
+                Err(kindred_catalog::Error::LeaseLost(_)) => {
+                    control.lost.store(true, Ordering::SeqCst)
+                }
                 Err(error) => tracing::error!(%arn, %error, "cannot renew a lease"),
             }
         }
@@ -213,9 +236,16 @@ fn lease_loop(shared: &Shared) {
 
 /// One try of a job, from lease to its end.
 fn run(shared: &Shared, claim: &Claim) {
-    let control = Arc::new(Control { token: claim.token, ..Control::default() });
+    let control = Arc::new(Control {
+        token: claim.token,
+        ..Control::default()
+    });
     lock(&shared.active).insert(claim.arn.clone(), control.clone());
-    let job = Job { shared, claim, control: &control };
+    let job = Job {
+        shared,
+        claim,
+        control: &control,
+    };
     tracing::info!(arn = %claim.arn, kind = ?claim.kind, "job starts");
     let outcome = catch_unwind(AssertUnwindSafe(|| match claim.kind {
         WorkKind::Import => import_job::run(&job),
@@ -276,7 +306,9 @@ fn conclude(
         Failure::Internal(reason) => {
             let id = random_uuid(&*shared.parts.random);
             tracing::error!(arn = %claim.arn, request_id = %id, tries = claim.tries + 1, %reason, "job try broke");
-            let tries = catalog.read(|tx| tx.work_state(&claim.arn))?.map_or(0, |state| state.tries);
+            let tries = catalog
+                .read(|tx| tx.work_state(&claim.arn))?
+                .map_or(0, |state| state.tries);
             if tries + 1 >= TRIES_MAX {
                 let text = format!("Internal error, request id {id}.");
                 return end(shared, claim, status::CREATE_FAILED, Some(text));
@@ -316,7 +348,10 @@ fn remove_scratch(shared: &Shared, arn: &str) {
 /// Removes scratch directories whose job is no longer queued.
 fn sweep_scratch(shared: &Shared) -> Result<(), Failure> {
     let waiting = shared.parts.catalog.read(|tx| tx.queued())?;
-    let keep: Vec<_> = waiting.iter().map(|arn| shared.parts.layout.scratch(arn)).collect();
+    let keep: Vec<_> = waiting
+        .iter()
+        .map(|arn| shared.parts.layout.scratch(arn))
+        .collect();
     for entry in std::fs::read_dir(shared.parts.layout.jobs())? {
         let path = entry?.path();
         if !keep.contains(&path) {
@@ -331,7 +366,10 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", text.unwrap_or_else(|| "of unknown kind".to_owned()))
+    format!(
+        "panic: {}",
+        text.unwrap_or_else(|| "of unknown kind".to_owned())
+    )
 }
 
 /// The members of a job's record that the runner changes.
@@ -408,9 +446,12 @@ impl Job<'_> {
 
     /// Notes how far the job is.
     pub(crate) fn checkpoint<T: serde::Serialize>(&self, value: &T) -> Result<(), Failure> {
-        let bytes = serde_json::to_vec(value).map_err(|error| Failure::Internal(error.to_string()))?;
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| Failure::Internal(error.to_string()))?;
         let parts = self.parts();
-        Ok(parts.catalog.write(|tx| tx.checkpoint(self.arn(), self.claim.token, &bytes))?)
+        Ok(parts
+            .catalog
+            .write(|tx| tx.checkpoint(self.arn(), self.claim.token, &bytes))?)
     }
 
     /// Runs `body`, which stores the result, in the transaction that takes the job off the queue;
@@ -430,7 +471,11 @@ impl Job<'_> {
     /// is held.
     pub(crate) fn sweep(&self) -> Result<(), Failure> {
         let parts = self.parts();
-        Ok(artifacts::sweep(&parts.layout, &parts.catalog, &self.shared.publish)?)
+        Ok(artifacts::sweep(
+            &parts.layout,
+            &parts.catalog,
+            &self.shared.publish,
+        )?)
     }
 
     /// Fails with [`Failure::Stopped`] when the job should end early.
@@ -438,7 +483,11 @@ impl Job<'_> {
         if self.control.lost.load(Ordering::SeqCst) {
             return Err(Failure::LeaseLost);
         }
-        if self.stopped() { Err(Failure::Stopped) } else { Ok(()) }
+        if self.stopped() {
+            Err(Failure::Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Seconds since `start_ms` of the monotonic clock.
@@ -453,7 +502,8 @@ impl Job<'_> {
 
 impl Progress for Job<'_> {
     fn report(&self, step: &str, done: u64, total: u64, detail: &str) {
-        let text = serde_json::json!({"step": step, "done": done, "total": total, "detail": detail});
+        let text =
+            serde_json::json!({"step": step, "done": done, "total": total, "detail": detail});
         *lock(&self.control.progress) = text.to_string();
     }
 

@@ -15,7 +15,7 @@ use kindred_catalog::records::{SegmentJob, SolutionVersion, status};
 use kindred_engine::data::source::Source;
 use kindred_engine::model::Model;
 use kindred_engine::score::Scorer;
-use kindred_engine::segment::pipeline::{self, Sink, SegmentError, SegmentOptions};
+use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
 use kindred_store::{Error as StoreError, Location, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -33,10 +33,13 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
     let parts = job.parts();
     let record: SegmentJob = job.record()?;
-    let version: SolutionVersion = parts.catalog.read(|tx| tx.need(&record.solution_version_arn))?;
-    let model = version.model.as_deref().ok_or_else(|| {
-        Failure::Input(format!("Solution version {} has no model.", version.arn))
-    })?;
+    let version: SolutionVersion = parts
+        .catalog
+        .read(|tx| tx.need(&record.solution_version_arn))?;
+    let model = version
+        .model
+        .as_deref()
+        .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
     let model = Model::open(&parts.layout.model(model))?;
     let scorer = Scorer::new(Arc::new(model), None);
     let input = location(&record.input_path)?;
@@ -62,9 +65,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         Ok(Box::new(ObjectSink { writer }))
     };
     let options = options(parts, &record, scratch.join("blocks"));
-    let statistics =
-        pipeline::run(&scorer, &sources, &mut sinks, &options, job, &*parts.clock)
-            .map_err(segment_failure)?;
+    let statistics = pipeline::run(&scorer, &sources, &mut sinks, &options, job, &*parts.clock)
+        .map_err(segment_failure)?;
     fail_point!("segment::written");
 
     job.finish(|tx| {
@@ -115,7 +117,10 @@ pub fn output_key(input: &Location, key: &str, output_folder: &str) -> String {
         Some(slash) => &input.key[..=slash],
         None => "",
     };
-    format!("{output_folder}{}.out", key.strip_prefix(base).unwrap_or(key))
+    format!(
+        "{output_folder}{}.out",
+        key.strip_prefix(base).unwrap_or(key)
+    )
 }
 
 /// Shows that the output can be written, before any work.
@@ -136,7 +141,12 @@ fn fix_inputs(job: &Job<'_>, input: &Location, path: &str) -> Result<Vec<ObjectM
         let modified = job.now();
         return Ok(inputs
             .into_iter()
-            .map(|(key, size, etag)| ObjectMeta { key, size, etag, modified })
+            .map(|(key, size, etag)| ObjectMeta {
+                key,
+                size,
+                etag,
+                modified,
+            })
             .collect());
     }
     let nothing = || Failure::Input(format!("Invalid S3 input path: {path}. No object found."));
@@ -193,8 +203,18 @@ mod tests {
             let input = Location::parse(input).unwrap();
             assert_eq!(output_key(&input, key, folder), expected);
         };
-        check("s3://b/in/job_input.json", "in/job_input.json", "res/", "res/job_input.json.out");
-        check("s3://b/in/", "in/2026/a.json", "res/", "res/2026/a.json.out");
+        check(
+            "s3://b/in/job_input.json",
+            "in/job_input.json",
+            "res/",
+            "res/job_input.json.out",
+        );
+        check(
+            "s3://b/in/",
+            "in/2026/a.json",
+            "res/",
+            "res/2026/a.json.out",
+        );
         check("s3://b/in/part", "in/part-1.json", "", "part-1.json.out");
         check("s3://b", "a.json", "res/", "res/a.json.out");
     }

@@ -18,7 +18,12 @@ pub(crate) struct ObjectSource {
 impl ObjectSource {
     pub(crate) fn new(store: Arc<dyn Store>, bucket: &str, meta: ObjectMeta) -> Self {
         let name = format!("s3://{bucket}/{}", meta.key);
-        ObjectSource { store, bucket: bucket.to_owned(), meta, name }
+        ObjectSource {
+            store,
+            bucket: bucket.to_owned(),
+            meta,
+            name,
+        }
     }
 }
 
@@ -32,6 +37,10 @@ impl Source for ObjectSource {
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(ObjectReader::new(self.store.clone(), &self.bucket, self.meta.clone())))
+        Ok(Box::new(ObjectReader::new(
+            self.store.clone(),
+            &self.bucket,
+            self.meta.clone(),
+        )))
     }
 }

@@ -31,7 +31,13 @@ impl ObjectReader {
     /// Starts at the first byte of the object that `meta` described when it was listed.
     pub fn new(store: Arc<dyn Store>, bucket: &str, meta: ObjectMeta) -> Self {
         let location = Location::new(bucket, meta.key.clone());
-        ObjectReader { store, location, meta, position: 0, buffer: Bytes::new() }
+        ObjectReader {
+            store,
+            location,
+            meta,
+            position: 0,
+            buffer: Bytes::new(),
+        }
     }
 }
 
@@ -95,7 +101,9 @@ impl ObjectWriter {
         if !body.is_empty() {
             self.upload_part(&upload, body)?;
         }
-        let meta = self.store.complete_upload(&self.location, &upload, &self.parts)?;
+        let meta = self
+            .store
+            .complete_upload(&self.location, &upload, &self.parts)?;
         self.upload = None;
         Ok(meta)
     }
@@ -106,7 +114,9 @@ impl ObjectWriter {
 
     fn upload_part(&mut self, upload: &str, body: Bytes) -> Result<(), Error> {
         let number = self.parts.len() as u32 + 1;
-        let part = self.store.upload_part(&self.location, upload, number, body)?;
+        let part = self
+            .store
+            .upload_part(&self.location, upload, number, body)?;
         self.parts.push(part);
         Ok(())
     }
@@ -118,8 +128,10 @@ impl ObjectWriter {
                 let upload = self.store.start_upload(&self.location)?;
                 self.upload = Some(upload.clone());
                 if let Some(journal) = &self.journal {
-                    note_upload(journal, &self.location, &upload)
-                        .map_err(|source| Error::Io { path: journal.clone(), source })?;
+                    note_upload(journal, &self.location, &upload).map_err(|source| Error::Io {
+                        path: journal.clone(),
+                        source,
+                    })?;
                 }
                 upload
             }
@@ -159,19 +171,27 @@ impl Drop for ObjectWriter {
 
 fn note_upload(journal: &Path, location: &Location, upload: &str) -> io::Result<()> {
     let line = serde_json::to_string(&(location, upload))?;
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(journal)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(journal)?;
     file.write_all(format!("{line}\n").as_bytes())?;
     file.sync_data()
 }
 
 /// Aborts the uploads that an earlier process noted in `journal` and left open, then forgets them.
 pub(crate) fn abort_journaled(store: &dyn Store, journal: &Path) -> Result<(), Error> {
-    let Ok(text) = std::fs::read_to_string(journal) else { return Ok(()) };
+    let Ok(text) = std::fs::read_to_string(journal) else {
+        return Ok(());
+    };
     for line in text.lines() {
         // A torn last line names an upload that never got a part.
         if let Ok((location, upload)) = serde_json::from_str::<(Location, String)>(line) {
             store.abort_upload(&location, &upload)?;
         }
     }
-    std::fs::remove_file(journal).map_err(|source| Error::Io { path: journal.to_owned(), source })
+    std::fs::remove_file(journal).map_err(|source| Error::Io {
+        path: journal.to_owned(),
+        source,
+    })
 }

@@ -67,8 +67,9 @@ fn fix_snapshot(job: &Job<'_>) -> Result<(SolutionVersion, Vec<Generation>), Fai
             return Ok((version, snapshot));
         }
         let datasets: Vec<Dataset> = tx.all(Some(&version.group_arn))?;
-        let interactions =
-            datasets.into_iter().find(|dataset| dataset.dataset_type == DATASET_INTERACTIONS);
+        let interactions = datasets
+            .into_iter()
+            .find(|dataset| dataset.dataset_type == DATASET_INTERACTIONS);
         let Some(interactions) = interactions else {
             return Err(Failure::Input(
                 "The dataset group has no Interactions dataset any more.".to_owned(),

@@ -83,15 +83,28 @@ pub fn train(
         "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
     });
     statistics["sweep_seconds"] = trained.timings.sweep_seconds.into();
-    let metrics =
-        trained.metrics.rounded().into_iter().map(|(name, value)| (name.to_owned(), value));
-    Ok(TrainOutcome { metrics: metrics.collect(), statistics })
+    let metrics = trained
+        .metrics
+        .rounded()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Ok(TrainOutcome {
+        metrics: metrics.collect(),
+        statistics,
+    })
 }
 
 /// A generation of the catalog as the engine reads it.
 pub fn generation(directory: &Path, record: &records::Generation) -> Generation {
-    let mode = if record.mode == "INCREMENTAL" { Mode::Incremental } else { Mode::Full };
-    Generation { dir: directory.to_owned(), mode }
+    let mode = if record.mode == "INCREMENTAL" {
+        Mode::Incremental
+    } else {
+        Mode::Full
+    };
+    Generation {
+        dir: directory.to_owned(),
+        mode,
+    }
 }
 
 fn training_filter(request: &TrainRequest) -> TrainingFilter {
@@ -99,7 +112,9 @@ fn training_filter(request: &TrainRequest) -> TrainingFilter {
     let rules = config["eventsConfig"]["eventParametersList"].as_array();
     TrainingFilter {
         event_type: request.event_type.clone(),
-        event_value_threshold: config["eventValueThreshold"].as_str().and_then(|text| text.parse().ok()),
+        event_value_threshold: config["eventValueThreshold"]
+            .as_str()
+            .and_then(|text| text.parse().ok()),
         events: rules
             .into_iter()
             .flatten()

@@ -69,7 +69,11 @@ impl Value for String {
 
 impl Value for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(text.into()) }
+        if text.is_empty() {
+            Err("expected a path".to_owned())
+        } else {
+            Ok(text.into())
+        }
     }
 
     fn show(&self) -> String {
@@ -116,7 +120,14 @@ impl Value for OutputFormat {
     }
 
     fn show(&self) -> String {
-        format!("{:?}", if *self == OutputFormat::Aws { "aws" } else { "documented" })
+        format!(
+            "{:?}",
+            if *self == OutputFormat::Aws {
+                "aws"
+            } else {
+                "documented"
+            }
+        )
     }
 }
 
@@ -368,17 +379,31 @@ impl Settings {
             Some(("quotas", name)) => self.quotas.set(name, text),
             Some(_) => None,
         };
-        let outcome = outcome
-            .unwrap_or_else(|| Err("there is no such key; see kindred config --defaults".to_owned()));
+        let outcome = outcome.unwrap_or_else(|| {
+            Err("there is no such key; see kindred config --defaults".to_owned())
+        });
         outcome.map_err(|reason| ConfigError::Key { place, reason })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let digits = self.account.len() == 12 && self.account.bytes().all(|b| b.is_ascii_digit());
-        let wrong = if !digits {
+        let port = self
+            .listen
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
+        let address = port.is_some_and(|(host, port)| !host.is_empty() && port.is_ok());
+        let wrong = if !address {
+            (
+                "listen",
+                "expected an address with a port, such as 127.0.0.1:7070",
+            )
+        } else if !digits {
             ("account", "expected twelve digits")
         } else if self.auto_training_default {
-            ("auto_training_default", "automatic training is not supported yet")
+            (
+                "auto_training_default",
+                "automatic training is not supported yet",
+            )
         } else if self.workers == 0 {
             ("workers", "expected at least 1")
         } else if self.segment.max_num_results < 1 {
@@ -392,7 +417,10 @@ impl Settings {
         } else {
             return Ok(());
         };
-        Err(ConfigError::Key { place: wrong.0.to_owned(), reason: wrong.1.to_owned() })
+        Err(ConfigError::Key {
+            place: wrong.0.to_owned(),
+            reason: wrong.1.to_owned(),
+        })
     }
 
     /// What ARNs are made with.
@@ -496,9 +524,15 @@ mod tests {
         variables: &[(&str, &str)],
         flags: &[(&str, &str)],
     ) -> Result<Settings, ConfigError> {
-        let flags: Vec<_> = flags.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let flags: Vec<_> = flags
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect();
         let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         };
         Settings::from_parts("kindred.toml", file, variable, &flags)
     }
@@ -506,7 +540,10 @@ mod tests {
     #[test]
     fn flags_win_over_variables_and_those_over_the_file() {
         let file = "workers = 3\nthreads = 4\n[segment]\nmax_records = 10\n";
-        let variables = [("KINDRED_THREADS", "5"), ("KINDRED_SEGMENT_MAX_RECORDS", "20")];
+        let variables = [
+            ("KINDRED_THREADS", "5"),
+            ("KINDRED_SEGMENT_MAX_RECORDS", "20"),
+        ];
         let settings = load(file, &variables, &[("segment.max_records", "30")]).unwrap();
         assert_eq!((settings.workers, settings.threads), (3, 5));
         assert_eq!(settings.segment.max_records, 30);
@@ -514,26 +551,60 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused_with_their_place() {
-        let check = |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)], place: &str| {
-            let error = load(file, variables, flags).unwrap_err().to_string();
-            assert!(error.contains(place), "{error}");
-        };
-        check("workrs = 3", &[], &[], "kindred.toml: workrs: there is no such key");
-        check("[quotas]\nschemas = \"many\"", &[], &[], "quotas.schemas: expected a whole number");
+        let check =
+            |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)], place: &str| {
+                let error = load(file, variables, flags).unwrap_err().to_string();
+                assert!(error.contains(place), "{error}");
+            };
+        check(
+            "workrs = 3",
+            &[],
+            &[],
+            "kindred.toml: workrs: there is no such key",
+        );
+        check(
+            "[quotas]\nschemas = \"many\"",
+            &[],
+            &[],
+            "quotas.schemas: expected a whole number",
+        );
         check("listen = [1]", &[], &[], "kindred.toml: listen");
         check("a = ", &[], &[], "kindred.toml: TOML parse error");
-        check("", &[("KINDRED_AUTH", "maybe")], &[], "KINDRED_AUTH: expected static");
+        check(
+            "",
+            &[("KINDRED_AUTH", "maybe")],
+            &[],
+            "KINDRED_AUTH: expected static",
+        );
         check("", &[], &[("segment.color", "red")], "--set segment.color");
-        check("account = \"12\"", &[], &[], "account: expected twelve digits");
+        check(
+            "listen = \"nonsense\"",
+            &[],
+            &[],
+            "listen: expected an address with a port",
+        );
+        check(
+            "account = \"12\"",
+            &[],
+            &[],
+            "account: expected twelve digits",
+        );
     }
 
     #[test]
     fn the_printed_defaults_change_nothing() {
         let printed = defaults_documented();
         let settings = load(&printed, &[], &[]).unwrap();
-        assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+        assert_eq!(
+            format!("{settings:?}"),
+            format!("{:?}", Settings::default())
+        );
         for key in all_keys() {
-            assert!(!key.documentation.is_empty(), "{} has no documentation", key.name);
+            assert!(
+                !key.documentation.is_empty(),
+                "{} has no documentation",
+                key.name
+            );
         }
     }
 }

@@ -95,7 +95,10 @@ pub struct Exception {
 
 impl Exception {
     fn new(kind: ExceptionKind, message: impl Into<String>) -> Self {
-        Exception { kind, message: message.into() }
+        Exception {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// InvalidInputException.
@@ -105,7 +108,10 @@ impl Exception {
 
     /// ResourceNotFoundException for an ARN.
     pub fn not_found_arn(arn: &str) -> Self {
-        Exception::new(ExceptionKind::ResourceNotFound, format!("Resource {arn} does not exist."))
+        Exception::new(
+            ExceptionKind::ResourceNotFound,
+            format!("Resource {arn} does not exist."),
+        )
     }
 
     /// ResourceAlreadyExistsException for an ARN.
@@ -152,7 +158,10 @@ impl Exception {
     /// InternalFailure. The cause goes to the log; the client learns nothing of it.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal failure");
-        Exception::new(ExceptionKind::InternalFailure, "The request failed because of an internal error.")
+        Exception::new(
+            ExceptionKind::InternalFailure,
+            "The request failed because of an internal error.",
+        )
     }
 
     /// The JSON body.

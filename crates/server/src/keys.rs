@@ -83,17 +83,24 @@ impl KeyTable for FileKeys {
 impl FileKeys {
     /// Reads the file at `path`, making it with one fresh key when it is not there.
     pub fn open(path: &Path, random: &dyn Random) -> Result<Self, KeysError> {
-        let io = |source| KeysError::Io { path: path.to_owned(), source };
+        let io = |source| KeysError::Io {
+            path: path.to_owned(),
+            source,
+        };
         if !path.exists() {
             write_new(path, random).map_err(io)?;
         }
         let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(KeysError::Readable { path: path.to_owned() });
+            return Err(KeysError::Readable {
+                path: path.to_owned(),
+            });
         }
         let text = std::fs::read_to_string(path).map_err(io)?;
-        let secrets = read(&text)
-            .map_err(|reason| KeysError::Content { path: path.to_owned(), reason })?;
+        let secrets = read(&text).map_err(|reason| KeysError::Content {
+            path: path.to_owned(),
+            reason,
+        })?;
         Ok(FileKeys { secrets })
     }
 }
@@ -102,8 +109,10 @@ impl FileKeys {
 fn write_new(path: &Path, random: &dyn Random) -> io::Result<()> {
     let mut drawn = [0u8; 16];
     random.fill(&mut drawn);
-    let letters: String =
-        drawn.iter().map(|byte| KEY_LETTERS[usize::from(byte % 32)] as char).collect();
+    let letters: String = drawn
+        .iter()
+        .map(|byte| KEY_LETTERS[usize::from(byte % 32)] as char)
+        .collect();
     let text = format!(
         "[default]\naws_access_key_id = {KEY_PREFIX}{letters}\naws_secret_access_key = {}\n",
         random_hex(random, 20)
@@ -118,7 +127,10 @@ fn write_new(path: &Path, random: &dyn Random) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&staged, path)?;
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
@@ -132,11 +144,15 @@ fn read(text: &str) -> Result<HashMap<String, String>, String> {
         let place = format!("line {}", index + 1);
         if line.starts_with('[') {
             if waiting.is_some() {
-                return Err(format!("{place}: the profile before has no aws_secret_access_key"));
+                return Err(format!(
+                    "{place}: the profile before has no aws_secret_access_key"
+                ));
             }
             continue;
         }
-        let Some((name, value)) = line.split_once('=') else { continue };
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
         match (name.trim(), value.trim()) {
             ("aws_access_key_id", key) => waiting = Some(key.to_owned()),
             ("aws_secret_access_key", secret) => {
@@ -180,7 +196,10 @@ mod tests {
         let keys = FileKeys::open(&path, &Sevens).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(keys.secret_for("AKIAHHHHHHHHHHHHHHHH").unwrap().len(), 40);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         FileKeys::open(&path, &Sevens).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         assert!(!format!("{keys:?}").contains("AKIA"));
@@ -192,7 +211,10 @@ mod tests {
         let path = dir.path().join("credentials");
         FileKeys::open(&path, &Sevens).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(FileKeys::open(&path, &Sevens), Err(KeysError::Readable { .. })));
+        assert!(matches!(
+            FileKeys::open(&path, &Sevens),
+            Err(KeysError::Readable { .. })
+        ));
     }
 
     #[test]
@@ -201,7 +223,12 @@ mod tests {
         let secrets = read(two).unwrap();
         assert_eq!(secrets["K1"], "s1");
         assert_eq!(secrets["K2"], "s2");
-        for bad in ["", "[a]\naws_access_key_id=K1\n", "[a]\naws_secret_access_key=s1\n", "[a]\naws_access_key_id=K\n[b]\n"] {
+        for bad in [
+            "",
+            "[a]\naws_access_key_id=K1\n",
+            "[a]\naws_secret_access_key=s1\n",
+            "[a]\naws_access_key_id=K\n[b]\n",
+        ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
     }

@@ -13,14 +13,18 @@ pub struct SystemClock {
 impl Default for SystemClock {
     #[allow(clippy::disallowed_methods)] // The one place that may.
     fn default() -> Self {
-        SystemClock { start: Instant::now() }
+        SystemClock {
+            start: Instant::now(),
+        }
     }
 }
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // The one place that may.
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 

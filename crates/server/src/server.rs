@@ -45,7 +45,9 @@ pub enum StartError {
     #[error("the data directory {0} is in use by another process")]
     InUse(PathBuf),
     /// A newer program wrote the data directory.
-    #[error("the data directory {path} has format {found}, this program knows up to {FORMAT}; it was left untouched")]
+    #[error(
+        "the data directory {path} has format {found}, this program knows up to {FORMAT}; it was left untouched"
+    )]
     Newer {
         /// The data directory.
         path: PathBuf,
@@ -103,15 +105,20 @@ impl Server {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let layout = Layout::new(settings.data_dir.clone());
         let lock = claim_directory(layout.root())?;
-        let keys: Arc<dyn KeyTable> =
-            Arc::new(FileKeys::open(&layout.root().join("credentials"), &*random)?);
+        let keys: Arc<dyn KeyTable> = Arc::new(FileKeys::open(
+            &layout.root().join("credentials"),
+            &*random,
+        )?);
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone())?);
         let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("http")
             .build()
-            .map_err(|source| StartError::Io { path: layout.root().to_owned(), source })?;
+            .map_err(|source| StartError::Io {
+                path: layout.root().to_owned(),
+                source,
+            })?;
         let (listener, address) = runtime.block_on(bind(&settings.listen, settings.auth))?;
 
         let runner = Runner::start(Parts {
@@ -122,7 +129,11 @@ impl Server {
             layout: layout.clone(),
             settings: settings.jobs(),
         })?;
-        let verifier = Verifier { keys: keys.clone(), mode: settings.auth, clock: clock.clone() };
+        let verifier = Verifier {
+            keys: keys.clone(),
+            mode: settings.auth,
+            clock: clock.clone(),
+        };
         let identity = Identity::open(
             &layout.root().join("identity.db"),
             settings.account(),
@@ -130,7 +141,10 @@ impl Server {
             random.clone(),
         )
         .map_err(|error| StartError::Identity(error.to_string()))?;
-        let identity = IdentityPlane { identity: Arc::new(identity), verifier: verifier.clone() };
+        let identity = IdentityPlane {
+            identity: Arc::new(identity),
+            verifier: verifier.clone(),
+        };
         let s3 = S3Plane::new(S3Parts {
             store,
             keys,
@@ -140,14 +154,22 @@ impl Server {
             random: random.clone(),
         });
         let planes = Planes {
-            control: Arc::new(control_plane(&settings, verifier, catalog, &runner, &clock, &random)),
+            control: Arc::new(control_plane(
+                &settings, verifier, catalog, &runner, &clock, &random,
+            )),
             forms: Arc::new(identity),
             s3: Arc::new(s3),
             random,
         };
-        Endpoint { url: format!("http://{address}"), region: settings.region.clone() }
-            .write(layout.root())
-            .map_err(|source| StartError::Io { path: layout.root().to_owned(), source })?;
+        Endpoint {
+            url: format!("http://{address}"),
+            region: settings.region.clone(),
+        }
+        .write(layout.root())
+        .map_err(|source| StartError::Io {
+            path: layout.root().to_owned(),
+            source,
+        })?;
         let limits = ListenLimits {
             connections_max: settings.http.connections_max,
             header_timeout: Duration::from_millis(settings.http.header_timeout_ms),
@@ -156,7 +178,14 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let serving = runtime.spawn(listen::serve(listener, planes, limits, stopped));
         tracing::info!(%address, data_dir = %layout.root().display(), "serving");
-        Ok(Server { address, runtime, stop, serving, runner, _lock: lock })
+        Ok(Server {
+            address,
+            runtime,
+            stop,
+            serving,
+            runner,
+            _lock: lock,
+        })
     }
 
     /// Where the server listens.
@@ -168,9 +197,8 @@ impl Server {
     pub fn wait_for_signal(&self) {
         use tokio::signal::unix::{SignalKind, signal};
         self.runtime.block_on(async {
-            let signals = signal(SignalKind::terminate()).and_then(|terminate| {
-                Ok((terminate, signal(SignalKind::interrupt())?))
-            });
+            let signals = signal(SignalKind::terminate())
+                .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
             match signals {
                 Ok((mut terminate, mut interrupt)) => {
                     tokio::select! {
@@ -235,16 +263,25 @@ impl RequestPlane for S3Plane {
 }
 
 async fn bind(address: &str, mode: AuthMode) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |reason: String| StartError::Listen { address: address.to_owned(), reason };
+    let failed = |reason: String| StartError::Listen {
+        address: address.to_owned(),
+        reason,
+    };
     let found: Vec<SocketAddr> = tokio::net::lookup_host(address)
         .await
         .map_err(|error| failed(error.to_string()))?
         .collect();
     if mode != AuthMode::Static && found.iter().any(|address| !address.ip().is_loopback()) {
-        return Err(failed("without checked signatures only loopback addresses are listened on".into()));
+        return Err(failed(
+            "without checked signatures only loopback addresses are listened on".into(),
+        ));
     }
-    let listener = TcpListener::bind(&found[..]).await.map_err(|error| failed(error.to_string()))?;
-    let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
+    let listener = TcpListener::bind(&found[..])
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| failed(error.to_string()))?;
     Ok((listener, address))
 }
 
@@ -254,7 +291,11 @@ fn claim_directory(root: &Path) -> Result<File, StartError> {
         let path = path.to_owned();
         move |source| StartError::Io { path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io(root))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(io(root))?;
     let path = root.join("lock");
     let lock = File::options()
         .create(true)
@@ -271,7 +312,10 @@ fn claim_directory(root: &Path) -> Result<File, StartError> {
             Ok(found) if found <= FORMAT => {}
             _ => {
                 let found = text.trim().to_owned();
-                return Err(StartError::Newer { path: root.to_owned(), found });
+                return Err(StartError::Newer {
+                    path: root.to_owned(),
+                    found,
+                });
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -307,10 +351,15 @@ impl Endpoint {
     /// The endpoint noted in a data directory; the default one when none is noted.
     pub fn read(data_dir: &Path) -> Self {
         let noted = std::fs::read(data_dir.join(Self::FILE)).ok();
-        noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| {
-            let settings = Settings::default();
-            Endpoint { url: format!("http://{}", settings.listen), region: settings.region.clone() }
-        })
+        noted
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_else(|| {
+                let settings = Settings::default();
+                Endpoint {
+                    url: format!("http://{}", settings.listen),
+                    region: settings.region.clone(),
+                }
+            })
     }
 
     fn write(&self, data_dir: &Path) -> io::Result<()> {
@@ -327,24 +376,38 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("format"), "2\n").unwrap();
         let refused = claim_directory(dir.path());
-        assert!(matches!(refused, Err(StartError::Newer { .. })), "{refused:?}");
-        assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
+        assert!(
+            matches!(refused, Err(StartError::Newer { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("format")).unwrap(),
+            "2\n"
+        );
     }
 
     #[test]
     fn a_directory_belongs_to_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let held = claim_directory(dir.path()).unwrap();
-        assert!(matches!(claim_directory(dir.path()), Err(StartError::InUse(_))));
+        assert!(matches!(
+            claim_directory(dir.path()),
+            Err(StartError::InUse(_))
+        ));
         drop(held);
         claim_directory(dir.path()).unwrap();
     }
 
     #[test]
     fn unchecked_signatures_stay_on_loopback() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let refused = runtime.block_on(bind("0.0.0.0:0", AuthMode::Trust));
         assert!(matches!(refused, Err(StartError::Listen { .. })));
-        runtime.block_on(bind("127.0.0.1:0", AuthMode::Off)).unwrap();
+        runtime
+            .block_on(bind("127.0.0.1:0", AuthMode::Off))
+            .unwrap();
     }
 }

@@ -123,11 +123,19 @@ impl Verifier {
             ));
         };
         let now_ms = self.clock.now().0;
-        let life_ms = claim.expires.map_or(SKEW_MS_MAX, |seconds| seconds.saturating_mul(1000));
+        let life_ms = claim
+            .expires
+            .map_or(SKEW_MS_MAX, |seconds| seconds.saturating_mul(1000));
         let text = if now_ms > signed_ms.saturating_add(life_ms) {
-            format!("Signature expired: {} is too old; check the date and your clock.", claim.date)
+            format!(
+                "Signature expired: {} is too old; check the date and your clock.",
+                claim.date
+            )
         } else if signed_ms > now_ms.saturating_add(SKEW_MS_MAX) {
-            format!("Signature not yet current: {} is in the future; check your clock.", claim.date)
+            format!(
+                "Signature not yet current: {} is in the future; check your clock.",
+                claim.date
+            )
         } else {
             return Ok(());
         };
@@ -136,7 +144,10 @@ impl Verifier {
 }
 
 fn refused(kind: ExceptionKind, message: &str) -> Exception {
-    Exception { kind, message: message.to_owned() }
+    Exception {
+        kind,
+        message: message.to_owned(),
+    }
 }
 
 /// Milliseconds since the epoch of an ISO 8601 basic date.
@@ -153,7 +164,10 @@ pub(crate) fn claimed_service(parts: &Parts) -> Option<String> {
         let credential = credential.split([',', ' ']).next()?;
         return credential.split('/').nth_back(1).map(str::to_owned);
     }
-    let credential = query_pairs(parts).into_iter().find(|(name, _)| name == "X-Amz-Credential")?.1;
+    let credential = query_pairs(parts)
+        .into_iter()
+        .find(|(name, _)| name == "X-Amz-Credential")?
+        .1;
     credential.split('/').nth_back(1).map(str::to_owned)
 }
 
@@ -174,8 +188,13 @@ impl Claim {
         if authorization.len() > AUTHORIZATION_BYTES_MAX {
             return Err("Authorization header is too long.".to_owned());
         }
-        let Some(members) = authorization.strip_prefix(ALGORITHM).filter(|m| m.starts_with(' ')) else {
-            return Err(format!("Authorization header requires the algorithm {ALGORITHM}."));
+        let Some(members) = authorization
+            .strip_prefix(ALGORITHM)
+            .filter(|m| m.starts_with(' '))
+        else {
+            return Err(format!(
+                "Authorization header requires the algorithm {ALGORITHM}."
+            ));
         };
         let member = |name: &str| {
             members
@@ -190,7 +209,13 @@ impl Claim {
                 .to_owned()
         })?;
         let signed_headers = member("SignedHeaders")?;
-        Claim::new(&member("Credential")?, &signed_headers, member("Signature")?, date, None)
+        Claim::new(
+            &member("Credential")?,
+            &signed_headers,
+            member("Signature")?,
+            date,
+            None,
+        )
     }
 
     fn from_query(pairs: &[(String, String)]) -> Result<Claim, String> {
@@ -215,7 +240,13 @@ impl Claim {
         let signed_headers = member("X-Amz-SignedHeaders")?;
         let credential = member("X-Amz-Credential")?;
         let date = member("X-Amz-Date")?;
-        Claim::new(&credential, &signed_headers, member("X-Amz-Signature")?, date, Some(expires))
+        Claim::new(
+            &credential,
+            &signed_headers,
+            member("X-Amz-Signature")?,
+            date,
+            Some(expires),
+        )
     }
 
     fn new(
@@ -231,12 +262,15 @@ impl Claim {
             return Err("Credential must have at least 5 slash-delimited elements.".to_owned());
         };
         if terminator != "aws4_request" {
-            return Err("Credential should be scoped with a valid terminator: 'aws4_request'.".into());
+            return Err(
+                "Credential should be scoped with a valid terminator: 'aws4_request'.".into(),
+            );
         }
         if access_key.is_empty() {
             return Err("Credential has an empty access key.".to_owned());
         }
-        let signed_headers: Vec<String> = signed_headers.split(';').map(str::to_lowercase).collect();
+        let signed_headers: Vec<String> =
+            signed_headers.split(';').map(str::to_lowercase).collect();
         Ok(Claim {
             access_key: access_key.to_owned(),
             day: day.to_owned(),
@@ -270,7 +304,9 @@ fn canonical_request(parts: &Parts, claim: &Claim, payload: &str) -> Result<Stri
     }
     for name in parts.headers.keys() {
         if name.as_str().starts_with("x-amz-") && !signed(name.as_str()) {
-            return Err(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization."));
+            return Err(format!(
+                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            ));
         }
     }
     let mut headers = String::new();
@@ -278,10 +314,16 @@ fn canonical_request(parts: &Parts, claim: &Claim, payload: &str) -> Result<Stri
         let value = match header(&parts.headers, name) {
             Some(value) => value,
             // HTTP/2 and absolute-form requests carry the host in the target.
-            None if name == "host" => {
-                parts.uri.authority().map(ToString::to_string).unwrap_or_default()
+            None if name == "host" => parts
+                .uri
+                .authority()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            None => {
+                return Err(format!(
+                    "signed header '{name}' is missing from the request."
+                ));
             }
-            None => return Err(format!("signed header '{name}' is missing from the request.")),
         };
         headers.push_str(&format!("{name}:{value}\n"));
     }
@@ -301,7 +343,10 @@ fn canonical_request(parts: &Parts, claim: &Claim, payload: &str) -> Result<Stri
 }
 
 fn sign(secret: &str, claim: &Claim, canonical: &str) -> String {
-    let scope = format!("{}/{}/{}/aws4_request", claim.day, claim.region, claim.service);
+    let scope = format!(
+        "{}/{}/{}/aws4_request",
+        claim.day, claim.region, claim.service
+    );
     let text = format!(
         "{ALGORITHM}\n{}\n{scope}\n{}",
         claim.date,
@@ -336,7 +381,9 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 /// The query's pairs, decoded, in their order.
 fn query_pairs(parts: &Parts) -> Vec<(String, String)> {
     let decode = |text: &str| {
-        percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
     };
     let query = parts.uri.query().unwrap_or_default();
     query

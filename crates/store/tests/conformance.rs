@@ -312,7 +312,7 @@ fn multipart_refusals(store: &dyn Store) {
 
 #[test]
 fn embedded() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = parts::open(dir.path());
     assert!(store.create_bucket(BUCKET).unwrap());
     suite(&store);
@@ -330,7 +330,7 @@ fn embedded() {
 
 #[test]
 fn embedded_behind_faults_that_never_fire() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = parts::open(dir.path());
     store.create_bucket(BUCKET).unwrap();
     let store = FaultStore::new(Arc::new(store), Vec::new());
@@ -341,7 +341,7 @@ fn embedded_behind_faults_that_never_fire() {
 
 #[test]
 fn planned_faults_fire_once_each() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = parts::open(dir.path());
     store.create_bucket(BUCKET).unwrap();
     let plan = |call, nth, fault| Planned { call, nth, fault };

@@ -35,7 +35,7 @@ fn text(store: &EmbeddedStore, key: &str) -> Result<Vec<u8>, Error> {
 
 #[test]
 fn files_are_private_and_a_second_opening_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     store.put(&at("a"), Bytes::from_static(b"x")).unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -56,7 +56,7 @@ fn files_are_private_and_a_second_opening_is_refused() {
 
 #[test]
 fn a_newer_format_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     drop(with_bucket(dir.path()));
     let database = rusqlite::Connection::open(dir.path().join("objects.db")).unwrap();
     database.pragma_update(None, "user_version", 99).unwrap();
@@ -69,7 +69,7 @@ fn a_newer_format_is_refused() {
 
 #[test]
 fn a_flipped_bit_is_found_wherever_it_is() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let content = noise(600_000, 4);
     store.put(&at("a"), Bytes::from(content.clone())).unwrap();
@@ -99,7 +99,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
 
 #[test]
 fn blobs_that_changed_places_are_found() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     store.put(&at("a"), Bytes::from_static(b"one")).unwrap();
     store.put(&at("b"), Bytes::from_static(b"two")).unwrap();
@@ -114,7 +114,7 @@ fn blobs_that_changed_places_are_found() {
 
 #[test]
 fn a_changed_row_is_found() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     store.put(&at("a"), Bytes::from_static(b"content")).unwrap();
     drop(store);
@@ -133,7 +133,7 @@ fn a_changed_row_is_found() {
 
 #[test]
 fn a_symlink_in_place_of_a_blob_is_not_followed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     store.put(&at("a"), Bytes::from_static(b"content")).unwrap();
     let path = blob_files(dir.path()).remove(0);
@@ -145,7 +145,7 @@ fn a_symlink_in_place_of_a_blob_is_not_followed() {
 
 #[test]
 fn a_reader_keeps_what_it_opened_and_nothing_is_left_after_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let content = noise(3_000_000, 5);
     store.put(&at("a"), Bytes::from(content.clone())).unwrap();
@@ -169,7 +169,7 @@ fn a_reader_keeps_what_it_opened_and_nothing_is_left_after_it() {
 
 #[test]
 fn content_that_was_never_put_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let mut writer = store.writer().unwrap();
     writer.write(&noise(300_000, 6)).unwrap();
@@ -194,7 +194,7 @@ fn content_that_was_never_put_leaves_nothing() {
 
 #[test]
 fn conditions_hold_at_the_moment_of_the_write() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let put = |content: &[u8], condition| {
         let mut writer = store.writer().unwrap();
@@ -222,7 +222,7 @@ fn conditions_hold_at_the_moment_of_the_write() {
 
 #[test]
 fn only_one_of_many_creates_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let made: usize = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..8)
@@ -247,7 +247,7 @@ fn only_one_of_many_creates_once() {
 
 #[test]
 fn a_delimiter_rolls_up_and_pages_go_on_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     for key in [
         "a",
@@ -299,7 +299,7 @@ fn a_delimiter_rolls_up_and_pages_go_on_behind_it() {
 
 #[test]
 fn buckets_come_and_go() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     assert!(!store.create_bucket("bucket").unwrap());
     assert!(matches!(
@@ -337,7 +337,7 @@ fn buckets_come_and_go() {
 
 #[test]
 fn uploads_and_parts_are_listed_in_pages() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = parts::directory();
     let store = with_bucket(dir.path());
     let mut ids = Vec::new();
     for key in ["a", "a", "b"] {
@@ -452,7 +452,7 @@ fn script(
 fn fail_every_step(errno: i64) -> u64 {
     let mut fired = 0;
     for nth in 1.. {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = parts::directory();
         let watch = Arc::new(FailNth::default());
         let store = open_watched(dir.path(), Arc::clone(&watch));
         store.create_bucket("bucket").unwrap();
@@ -529,7 +529,7 @@ fn a_failed_sync_is_the_last_write_and_a_full_disk_is_not() {
         (EIO, 5, false),
         (EIO, 6, true),
     ] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = parts::directory();
         let watch = Arc::new(FailNth::default());
         let store = open_watched(dir.path(), Arc::clone(&watch));
         store.create_bucket("bucket").unwrap();
@@ -581,7 +581,7 @@ proptest! {
     /// key with its own content, and no file anywhere but under ids.
     #[test]
     fn keys_stay_apart(keys in proptest::collection::btree_set(any_key(), 1..24)) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = parts::directory();
         let store = open(dir.path());
         let content = |bucket: &str, key: &str| format!("{bucket}:{key}").into_bytes();
         for bucket in ["first", "second"] {

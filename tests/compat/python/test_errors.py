@@ -85,7 +85,8 @@ def test_resource_not_found(world, arn):
 
 
 def test_resource_already_exists(world):
-    world.segments("taken", b'{"itemId": "i0"}', name="taken")
+    world.await_segments(world.start_segments(
+        world.put("in/taken.json", b'{"itemId": "i0"}'), world.url("out-taken/"), name="taken"))
     with pytest.raises(world.p.exceptions.ResourceAlreadyExistsException) as caught:
         world.p.create_batch_segment_job(**request(world, jobName="taken"))
     assert caught.value.response["Error"]["Message"].startswith(
@@ -157,7 +158,7 @@ def test_too_little_data_is_a_failure_with_its_reason(fresh):
     world = World(fresh(), "little", kinds=("Interactions",)).make_datasets()
     header, *events = rows()["Interactions"]
     cases = [
-        (events[:999], "Dataset has fewer than 1000 interactions after filtering by event type"),
+        (events[:999], "Dataset has fewer than 1000 interactions"),
         ([f"u{n % 24},i{n % 40},click,{1_700_000_000 + n}" for n in range(1200)],
          "Dataset has fewer than 25 users with at least 2 interactions each."),
         # The same rows again are the same interactions.

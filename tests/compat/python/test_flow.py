@@ -30,7 +30,7 @@ def test_boto3_goes_the_whole_way(fresh):
     answer = p.create_solution_version(solutionArn=solution)
     request_id = answer["ResponseMetadata"]["RequestId"]
     assert str(uuid.UUID(request_id)) == request_id
-    version = answer["solutionVersionArn"]
+    version = world.version = answer["solutionVersionArn"]
     described = world.await_version(version)
     assert described["trainingMode"] == "FULL" and described["trainingHours"] >= 0
     assert described["name"] == version.split(":solution/")[1]

@@ -318,7 +318,8 @@ def test_presigned_urls(server, bucket):
     assert fetch(put, "PUT", b"by url")[0] == 200
     get = s3.generate_presigned_url("get_object", Params=place)
     assert fetch(get) == (200, b"by url")
-    assert fetch(get.replace("X-Amz-Signature=", "X-Amz-Signature=0"))[0] == 403
+    head, _, signature = get.partition("X-Amz-Signature=")
+    assert fetch(f"{head}X-Amz-Signature={'0' * len(signature)}")[0] == 403
     assert fetch(get.split("?")[0])[0] == 403
     other = s3.generate_presigned_url("get_object", Params={**place, "Key": "other"})
     assert fetch(other.replace("other?", "pre/%C3%BC%20%2B1?"))[0] == 403

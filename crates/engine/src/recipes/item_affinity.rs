@@ -145,7 +145,8 @@ pub(crate) fn fit(
 
 fn settings() -> BTreeMap<String, f64> {
     let settings = [
-        ("unseen_weight", ials::UNSEEN_WEIGHT),
+        ("unseen_weight_max", ials::UNSEEN_WEIGHT_MAX),
+        ("unseen_per_pair_max", ials::UNSEEN_PER_PAIR_MAX),
         ("regularisation", ials::REGULARISATION),
         ("conjugate_gradient_steps", ials::STEPS as f64),
         ("sweeps", train::SWEEPS as f64),

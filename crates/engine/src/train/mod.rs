@@ -214,6 +214,11 @@ pub(crate) fn fit(
     };
     drop(held_back);
 
+    if choices.b == 0.0 {
+        notes.push(
+            "the vectors tell held-back events no better than popularity; they are not used".into(),
+        );
+    }
     let pairs = Pairs::new(prefix);
     let sweeps = if start.is_some() {
         SWEEPS_AGAIN
@@ -231,7 +236,9 @@ pub(crate) fn fit(
     let log_rates = match (&intensity, question) {
         (Some(intensity), _) => intensity.log_rates(prefix, end),
         (None, Question::NewestFifth) => {
-            notes.push("the intensity is the number of events, as the split of the metrics asks".into());
+            notes.push(
+                "the intensity is the number of events, as the split of the metrics asks".into(),
+            );
             intensity::log_counts(prefix, 0.0)
         }
         (None, Question::NextHorizon) => {

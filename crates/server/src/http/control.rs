@@ -21,7 +21,12 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub(super) async fn answer(&self, parts: Parts, body: Bytes, request_id: &str) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        parts: Parts,
+        body: Bytes,
+        request_id: &str,
+    ) -> Response<Body> {
         match self.run(&parts, body, request_id).await {
             Ok(Some(text)) => respond(StatusCode::OK, JSON, text),
             Ok(None) => respond(StatusCode::OK, JSON, String::new()),
@@ -37,7 +42,12 @@ impl ControlPlane {
         }
     }
 
-    async fn run(&self, parts: &Parts, body: Bytes, request_id: &str) -> Result<Option<String>, Exception> {
+    async fn run(
+        &self,
+        parts: &Parts,
+        body: Bytes,
+        request_id: &str,
+    ) -> Result<Option<String>, Exception> {
         let name = operation_name(parts)?.to_owned();
         let access_key = self.verifier.verify(parts, &body, &["personalize"])?;
         if !self.limiter.admit(&access_key) {
@@ -57,12 +67,22 @@ impl ControlPlane {
 
 /// The operation, once method, target and content type make sense.
 fn operation_name(parts: &Parts) -> Result<&str, Exception> {
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     if parts.method != Method::POST || parts.uri.path() != "/" {
-        return Err(Exception::unknown_operation("The control plane takes POST requests to /."));
+        return Err(Exception::unknown_operation(
+            "The control plane takes POST requests to /.",
+        ));
     }
     let target = text("x-amz-target").unwrap_or_default();
-    let Some(name) = target.strip_prefix(TARGET_PREFIX).filter(|name| ops::is_known(name)) else {
+    let Some(name) = target
+        .strip_prefix(TARGET_PREFIX)
+        .filter(|name| ops::is_known(name))
+    else {
         return Err(Exception::unknown_operation(""));
     };
     let content_type = text("content-type").unwrap_or_default();

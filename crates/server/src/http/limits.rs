@@ -24,7 +24,12 @@ struct Bucket {
 
 impl RateLimiter {
     pub(crate) fn new(per_second: f64, burst: f64, clock: Arc<dyn Clock>) -> Self {
-        RateLimiter { per_second, burst, clock, buckets: Mutex::default() }
+        RateLimiter {
+            per_second,
+            burst,
+            clock,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes a token of the key's bucket, if there is one.
@@ -37,11 +42,17 @@ impl RateLimiter {
                 return false;
             }
         }
-        let full = Bucket { tokens: self.burst, at_ms: now };
+        let full = Bucket {
+            tokens: self.burst,
+            at_ms: now,
+        };
         let bucket = buckets.entry(access_key.to_owned()).or_insert(full);
         let tokens = self.refilled(*bucket, now);
         let admitted = tokens >= 1.0;
-        *bucket = Bucket { tokens: if admitted { tokens - 1.0 } else { tokens }, at_ms: now };
+        *bucket = Bucket {
+            tokens: if admitted { tokens - 1.0 } else { tokens },
+            at_ms: now,
+        };
         admitted
     }
 

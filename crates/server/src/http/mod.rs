@@ -75,7 +75,10 @@ impl Planes {
                 Err(exception) => json_error(&exception, exception.kind.status()),
             },
             Plane::Events | Plane::Runtime => {
-                let message = format!("Operation {} is not supported by this server.", parts.uri.path());
+                let message = format!(
+                    "Operation {} is not supported by this server.",
+                    parts.uri.path()
+                );
                 json_error(&Exception::invalid_input(message), 400)
             }
             Plane::UnknownPath => json_error(&Exception::unknown_operation(""), 404),
@@ -88,14 +91,23 @@ impl Planes {
 }
 
 fn health() -> Response<Body> {
-    let body = format!(r#"{{"status":"ok","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    let body = format!(
+        r#"{{"status":"ok","version":"{}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
     respond(StatusCode::OK, "application/json", body)
 }
 
-pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+pub(crate) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -110,18 +122,29 @@ pub(crate) fn json_error(exception: &Exception, status: u16) -> Response<Body> {
 
 /// Reads a body under the limit.
 async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Exception> {
-    let encoded = parts.headers.get("content-encoding").is_some_and(|value| value != "identity");
+    let encoded = parts
+        .headers
+        .get("content-encoding")
+        .is_some_and(|value| value != "identity");
     if encoded {
-        return Err(Exception::serialization("Compressed request bodies are not supported."));
+        return Err(Exception::serialization(
+            "Compressed request bodies are not supported.",
+        ));
     }
     let reading = Limited::new(body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(
-            Exception::serialization(format!("Request body is larger than {BODY_BYTES_MAX} bytes.")),
-        ),
-        Ok(Err(error)) => Err(Exception::serialization(format!("Request body cannot be read: {error}"))),
-        Err(_) => Err(Exception::serialization("Request body did not arrive in time.")),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Exception::serialization(format!(
+                "Request body is larger than {BODY_BYTES_MAX} bytes."
+            )))
+        }
+        Ok(Err(error)) => Err(Exception::serialization(format!(
+            "Request body cannot be read: {error}"
+        ))),
+        Err(_) => Err(Exception::serialization(
+            "Request body did not arrive in time.",
+        )),
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) fn choose(parts: &Parts) -> Plane {
     match claimed_service(parts).as_deref() {
         Some("personalize") => match path {
             "/events" | "/users" | "/items" | "/actions" | "/action-interactions" => Plane::Events,
-            "/recommendations" | "/personalize-ranking" | "/action-recommendations" => Plane::Runtime,
+            "/recommendations" | "/personalize-ranking" | "/action-recommendations" => {
+                Plane::Runtime
+            }
             "/" => Plane::Control,
             _ => Plane::UnknownPath,
         },
@@ -46,7 +48,10 @@ pub(super) fn choose(parts: &Parts) -> Plane {
 
 /// An unsigned form to the root. S3's own browser uploads are multipart forms to a bucket.
 fn is_form(parts: &Parts) -> bool {
-    let form = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
+    let form = parts
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok());
     parts.method == Method::POST
         && parts.uri.path() == "/"
         && form.is_some_and(|text| text.starts_with("application/x-www-form-urlencoded"))
@@ -69,22 +74,52 @@ mod tests {
     #[test]
     fn planes_are_told_apart() {
         let signed = |service: &str| {
-            format!("AWS4-HMAC-SHA256 Credential=AK/20261123/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0")
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AK/20261123/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+            )
         };
         let (personalize, s3, sts) = (signed("personalize"), signed("s3"), signed("sts"));
         check("GET", "/_/health", &[], Plane::Health);
         check("GET", "/_/nothing", &[], Plane::UnknownPath);
-        check("POST", "/", &[("x-amz-target", "AmazonPersonalize.ListSchemas")], Plane::Control);
-        check("POST", "/", &[("authorization", &personalize)], Plane::Control);
-        check("POST", "/events", &[("authorization", &personalize)], Plane::Events);
-        check("POST", "/recommendations", &[("authorization", &personalize)], Plane::Runtime);
-        check("POST", "/nonsense", &[("authorization", &personalize)], Plane::UnknownPath);
+        check(
+            "POST",
+            "/",
+            &[("x-amz-target", "AmazonPersonalize.ListSchemas")],
+            Plane::Control,
+        );
+        check(
+            "POST",
+            "/",
+            &[("authorization", &personalize)],
+            Plane::Control,
+        );
+        check(
+            "POST",
+            "/events",
+            &[("authorization", &personalize)],
+            Plane::Events,
+        );
+        check(
+            "POST",
+            "/recommendations",
+            &[("authorization", &personalize)],
+            Plane::Runtime,
+        );
+        check(
+            "POST",
+            "/nonsense",
+            &[("authorization", &personalize)],
+            Plane::UnknownPath,
+        );
         check("PUT", "/events", &[("authorization", &s3)], Plane::S3);
         check("POST", "/", &[("authorization", &sts)], Plane::Forms);
         check("GET", "/", &[], Plane::S3);
         let presigned = "/users/k?X-Amz-Credential=AK%2F20261123%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature=0";
         check("GET", presigned, &[], Plane::S3);
-        let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+        let form = [(
+            "content-type",
+            "application/x-www-form-urlencoded; charset=utf-8",
+        )];
         check("POST", "/", &form, Plane::Forms);
         check("POST", "/bucket", &form, Plane::S3);
     }

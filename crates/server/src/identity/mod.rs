@@ -129,6 +129,7 @@ impl Identity {
             "TagRole" => self.tag_role(form).map(|()| None),
             "UntagRole" => self.untag_role(form).map(|()| None),
             "ListRoleTags" => self.list_role_tags(form).map(Some),
+            "ListInstanceProfilesForRole" => self.list_instance_profiles(form).map(Some),
             "PutRolePolicy" => self.put_role_policy(form).map(|()| None),
             "GetRolePolicy" => self.get_role_policy(form).map(Some),
             "DeleteRolePolicy" => self.delete_role_policy(form).map(|()| None),
@@ -160,7 +161,10 @@ impl Identity {
             partition, account, ..
         } = &self.account;
         Xml::default()
-            .text("Arn", &format!("arn:{partition}:iam::{account}:user/{}", caller.access_key))
+            .text(
+                "Arn",
+                &format!("arn:{partition}:iam::{account}:user/{}", caller.access_key),
+            )
             .text("UserId", &caller.access_key)
             .text("Account", account)
     }
@@ -182,6 +186,7 @@ fn namespace(action: &str) -> Option<&'static str> {
         | "TagRole"
         | "UntagRole"
         | "ListRoleTags"
+        | "ListInstanceProfilesForRole"
         | "PutRolePolicy"
         | "GetRolePolicy"
         | "DeleteRolePolicy"

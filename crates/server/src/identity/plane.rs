@@ -34,11 +34,15 @@ impl FormPlane for IdentityPlane {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
         Box::pin(async move {
             let form = read_form(parts, &body);
-            let space = form.get("Action").and_then(|action| namespace(action)).unwrap_or(super::IAM);
+            let space = form
+                .get("Action")
+                .and_then(|action| namespace(action))
+                .unwrap_or(super::IAM);
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
                 Ok(access_key) => {
                     let (identity, id) = (self.identity.clone(), request_id.to_owned());
-                    run_blocking(move || Ok(identity.handle(&Caller { access_key }, &form, &id))).await
+                    run_blocking(move || Ok(identity.handle(&Caller { access_key }, &form, &id)))
+                        .await
                 }
                 Err(exception) => Err(exception),
             };
@@ -46,7 +50,10 @@ impl FormPlane for IdentityPlane {
                 Ok(answer) => respond(answer.status, answer.body),
                 Err(exception) => {
                     let (status, code) = query_code(&exception);
-                    respond(status, xml::error(space, status, code, &exception.message, request_id))
+                    respond(
+                        status,
+                        xml::error(space, status, code, &exception.message, request_id),
+                    )
                 }
             }
         })
@@ -68,8 +75,11 @@ fn query_code(exception: &Exception) -> (u16, &'static str) {
 
 fn respond(status: u16, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
     response
 }
 
@@ -77,10 +87,16 @@ fn respond(status: u16, body: String) -> Response<Body> {
 fn read_form(parts: &Parts, body: &[u8]) -> Form {
     let query = parts.uri.query().unwrap_or_default();
     let text = String::from_utf8_lossy(body);
-    let text = if parts.method == Method::GET || text.is_empty() { query } else { &text };
+    let text = if parts.method == Method::GET || text.is_empty() {
+        query
+    } else {
+        &text
+    };
     let decode = |text: &str| {
         let blanks = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&blanks).decode_utf8_lossy().into_owned()
+        percent_encoding::percent_decode_str(&blanks)
+            .decode_utf8_lossy()
+            .into_owned()
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())

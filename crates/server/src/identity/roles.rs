@@ -134,6 +134,16 @@ impl Identity {
         ))
     }
 
+    /// There are no instances here, so no role has a profile; tools ask before they delete a role.
+    pub(super) fn list_instance_profiles(&self, form: &Form) -> Result<Xml, Refusal> {
+        self.store
+            .read(|records| role_of(records, form).map(|_| ()))?;
+        Ok(paged(
+            Xml::default().list("InstanceProfiles", Vec::new()),
+            None,
+        ))
+    }
+
     /// Changes the role that a form names, in one transaction.
     pub(super) fn change_role(
         &self,

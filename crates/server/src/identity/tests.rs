@@ -106,7 +106,10 @@ fn who_am_i() {
     let body = service.good("GetCallerIdentity", &[]);
     assert!(body.contains("xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""));
     assert_eq!(elements(&body, "Account"), ["000000000000"]);
-    assert_eq!(elements(&body, "Arn"), ["arn:aws:iam::000000000000:user/AKIA"]);
+    assert_eq!(
+        elements(&body, "Arn"),
+        ["arn:aws:iam::000000000000:user/AKIA"]
+    );
     service.bad("AssumeRole", &[("RoleArn", "arn")], 403, "AccessDenied");
 }
 
@@ -186,6 +189,11 @@ fn roles_are_made_once_and_survive_a_restart() {
         "UntagRole",
         &[("RoleName", "Import_Role"), ("TagKeys.member.1", "team")],
     );
+    let profiles = service.good(
+        "ListInstanceProfilesForRole",
+        &[("RoleName", "Import_Role")],
+    );
+    assert!(profiles.contains("<InstanceProfiles"), "{profiles}");
     let tags = service.good("ListRoleTags", &[("RoleName", "Import_Role")]);
     assert_eq!(elements(&tags, "Key"), ["k"]);
 }
@@ -230,7 +238,7 @@ fn policies_inside_and_attached() {
     assert_eq!(elements(&listed, "AttachmentCount"), ["1", "1", "1", "1"]);
     assert_eq!(
         elements(&service.good("ListPolicies", &[("Scope", "Local")]), "Arn"),
-        [own.clone()]
+        std::slice::from_ref(&own)
     );
     service.bad("DeleteRole", &[role], 409, "DeleteConflict");
     service.bad(

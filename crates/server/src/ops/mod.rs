@@ -84,26 +84,59 @@ const TABLE: &[Operation] = &[
     operation!(DescribeDataset, dataset::describe_dataset),
     operation!(ListDatasets, dataset::list_datasets),
     operation!(DeleteDataset, dataset::delete_dataset),
-    operation!(CreateDatasetImportJob, dataset_import_job::create_dataset_import_job),
-    operation!(DescribeDatasetImportJob, dataset_import_job::describe_dataset_import_job),
-    operation!(ListDatasetImportJobs, dataset_import_job::list_dataset_import_jobs),
+    operation!(
+        CreateDatasetImportJob,
+        dataset_import_job::create_dataset_import_job
+    ),
+    operation!(
+        DescribeDatasetImportJob,
+        dataset_import_job::describe_dataset_import_job
+    ),
+    operation!(
+        ListDatasetImportJobs,
+        dataset_import_job::list_dataset_import_jobs
+    ),
     operation!(CreateSolution, solution::create_solution),
     operation!(UpdateSolution, solution::update_solution),
     operation!(DescribeSolution, solution::describe_solution),
     operation!(ListSolutions, solution::list_solutions),
     operation!(DeleteSolution, solution::delete_solution),
-    operation!(CreateSolutionVersion, solution_version::create_solution_version),
-    operation!(DescribeSolutionVersion, solution_version::describe_solution_version),
-    operation!(ListSolutionVersions, solution_version::list_solution_versions),
-    operation!(StopSolutionVersionCreation, solution_version::stop_solution_version_creation),
+    operation!(
+        CreateSolutionVersion,
+        solution_version::create_solution_version
+    ),
+    operation!(
+        DescribeSolutionVersion,
+        solution_version::describe_solution_version
+    ),
+    operation!(
+        ListSolutionVersions,
+        solution_version::list_solution_versions
+    ),
+    operation!(
+        StopSolutionVersionCreation,
+        solution_version::stop_solution_version_creation
+    ),
     operation!(GetSolutionMetrics, solution_version::get_solution_metrics),
-    operation!(CreateBatchSegmentJob, batch_segment_job::create_batch_segment_job),
-    operation!(DescribeBatchSegmentJob, batch_segment_job::describe_batch_segment_job),
-    operation!(ListBatchSegmentJobs, batch_segment_job::list_batch_segment_jobs),
+    operation!(
+        CreateBatchSegmentJob,
+        batch_segment_job::create_batch_segment_job
+    ),
+    operation!(
+        DescribeBatchSegmentJob,
+        batch_segment_job::describe_batch_segment_job
+    ),
+    operation!(
+        ListBatchSegmentJobs,
+        batch_segment_job::list_batch_segment_jobs
+    ),
     operation!(ListRecipes, recipe::list_recipes),
     operation!(DescribeRecipe, recipe::describe_recipe),
     operation!(DescribeAlgorithm, recipe::describe_algorithm),
-    operation!(DescribeFeatureTransformation, recipe::describe_feature_transformation),
+    operation!(
+        DescribeFeatureTransformation,
+        recipe::describe_feature_transformation
+    ),
     operation!(TagResource, tag::tag_resource),
     operation!(UntagResource, tag::untag_resource),
     operation!(ListTagsForResource, tag::list_tags_for_resource),
@@ -115,13 +148,18 @@ const TABLE: &[Operation] = &[
 /// UnknownOperation for a name that the service's model does not have, and whatever the operation
 /// declares.
 pub fn dispatch(context: &Context, name: &str, body: &[u8]) -> Result<Option<Value>, Exception> {
-    let known = TABLE.iter().find(|operation| operation.name == name).zip(shapes::operation(name));
+    let known = TABLE
+        .iter()
+        .find(|operation| operation.name == name)
+        .zip(shapes::operation(name));
     let Some((operation, shape)) = known else {
         return answer_unsupported(name, body);
     };
     let input = check::decode(shape.input, body)?;
     let output = (operation.run)(context, input)?;
-    Ok(output.zip(shape.output).map(|(value, shape)| check::encode(shape, value)))
+    Ok(output
+        .zip(shape.output)
+        .map(|(value, shape)| check::encode(shape, value)))
 }
 
 /// Whether the service's model knows the operation at all.
@@ -140,8 +178,9 @@ fn answer_unsupported(name: &str, body: &[u8]) -> Result<Option<Value>, Exceptio
     }
     let input = match body {
         [] => Value::Object(serde_json::Map::new()),
-        body => serde_json::from_slice(body)
-            .map_err(|error| Exception::serialization(format!("Request body is not valid JSON: {error}")))?,
+        body => serde_json::from_slice(body).map_err(|error| {
+            Exception::serialization(format!("Request body is not valid JSON: {error}"))
+        })?,
     };
     match unsupported::answer(name, &input) {
         Some(answer) => answer.map(Some),

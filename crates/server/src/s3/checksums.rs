@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn the_crc_of_a_whole_comes_from_those_of_its_parts() {
         let content: Vec<u8> = (0..100_000u32)
-            .map(|number| (number * 7 >> 3) as u8)
+            .map(|number| ((number * 7) >> 3) as u8)
             .collect();
         for algorithm in ALL.into_iter().filter(|algorithm| algorithm.combines()) {
             for cuts in [

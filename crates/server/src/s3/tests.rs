@@ -214,7 +214,7 @@ async fn objects_go_in_and_come_out() {
 #[tokio::test]
 async fn large_objects_ranges_and_conditions() {
     let s3 = Endpoint::new(AuthMode::Off);
-    let content: Vec<u8> = (0..3_000_000u32).map(|at| (at * 31 >> 5) as u8).collect();
+    let content: Vec<u8> = (0..3_000_000u32).map(|at| ((at * 31) >> 5) as u8).collect();
     let etag = s3
         .put("/bucket/large", content.clone())
         .await
@@ -494,7 +494,7 @@ async fn many_deletes_and_copies() {
 #[tokio::test]
 async fn multipart_uploads_with_checksums() {
     let s3 = Endpoint::new(AuthMode::Off);
-    let part: Vec<u8> = (0..5u32 << 20).map(|at| (at * 7 >> 3) as u8).collect();
+    let part: Vec<u8> = (0..5u32 << 20).map(|at| ((at * 7) >> 3) as u8).collect();
     let tail = b"the end".to_vec();
     let whole = [part.clone(), tail.clone()].concat();
     // Against the checksum of the same content put in one piece.
@@ -526,7 +526,7 @@ async fn multipart_uploads_with_checksums() {
     assert_eq!(listed.elements("PartNumber"), ["1", "2"]);
     assert_eq!(
         s3.get("/bucket?uploads").await.elements("UploadId"),
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     let document = |etags: &[String]| {
         let parts = etags.iter().zip(1..).map(|(etag, number)| {

@@ -128,7 +128,6 @@ fn table() -> Vec<(&'static str, Value, String)> {
         "s3://data",
         "s3://data/",
         "s3://Data/x.csv",
-        "s3://d/x.csv",
     ] {
         add(
             "CreateDatasetImportJob",

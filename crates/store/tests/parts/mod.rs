@@ -58,6 +58,14 @@ impl DiskWatch for FailNth {
     }
 }
 
+/// A fresh directory, in memory where the system has such a place: these tests sync a great deal,
+/// and what a sync does to a disk is not what they look at.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory")
+}
+
 pub(crate) fn open(dir: &Path) -> EmbeddedStore {
     open_watched(dir, Arc::new(FailNth::default()))
 }

@@ -87,7 +87,7 @@ fn golden_numbers_of_a_small_set() {
     let trained = trained(&data, &options(2));
     let metrics = &trained.metrics;
     assert_eq!((metrics.k, metrics.queries), (4, GOLDEN.queries));
-    // Other instruction sets round differently, which can move a hit or two of the 52.
+    // Other instruction sets round differently, which can move a few of the 101 hits.
     let near = |found: f64, golden: f64| (found - golden).abs() < 0.05 * golden.abs();
     let choices = trained.model.card().choices.clone().unwrap();
     let found = [
@@ -104,8 +104,9 @@ fn golden_numbers_of_a_small_set() {
             "{found} is not {golden}: {metrics:?} {choices:?}"
         );
     }
-    let by_chance = &metrics.baselines[0];
-    assert!(metrics.recall_at_1_percent > 3.0 * by_chance.recall_at_1_percent);
+    for baseline in &metrics.baselines {
+        assert!(metrics.recall_at_1_percent > 1.5 * baseline.recall_at_1_percent);
+    }
     assert_eq!(trained.model.card().metrics.as_ref(), Some(metrics));
     assert_eq!(trained.model.card().notes, Vec::<String>::new());
 }
@@ -117,7 +118,7 @@ struct Golden {
 
 const GOLDEN: Golden = Golden {
     queries: 139,
-    figures: [0.5075, 0.3741, 0.1241, 5.429, 0.5739, -3.8094],
+    figures: [0.455, 0.7266, 0.2278, 5.437, 0.5744, -3.8088],
 };
 
 #[test]
