@@ -310,10 +310,11 @@ fn conclude(
         Failure::Internal(reason) => {
             let id = random_uuid(&*shared.parts.random);
             tracing::error!(arn = %claim.arn, request_id = %id, tries = claim.tries + 1, %reason, "job try broke");
-            let tries = catalog
-                .read(|tx| tx.work_state(&claim.arn))?
-                .map_or(0, |state| state.tries);
-            if tries + 1 >= TRIES_MAX {
+            let Some(state) = catalog.read(|tx| tx.work_state(&claim.arn))? else {
+                // The result is committed: only the tidying after it broke.
+                return tidy(shared, &claim.arn);
+            };
+            if state.tries + 1 >= TRIES_MAX {
                 let text = format!("Internal error, request id {id}.");
                 return end(shared, claim, status::CREATE_FAILED, Some(text));
             }
@@ -335,8 +336,13 @@ fn end(
             *state.failure_reason = reason.clone();
         })
     })?;
-    lock(&shared.away_tries).remove(&claim.arn);
-    remove_scratch(shared, &claim.arn);
+    tidy(shared, &claim.arn)
+}
+
+/// Removes what a job that is off the queue left behind.
+fn tidy(shared: &Shared, arn: &str) -> Result<(), kindred_catalog::Error> {
+    lock(&shared.away_tries).remove(arn);
+    remove_scratch(shared, arn);
     artifacts::sweep(&shared.parts.layout, &shared.parts.catalog, &shared.publish)
 }
 
