@@ -31,6 +31,8 @@ const TRIES_MAX: u32 = 3;
 const RETRY_MS: u64 = 500;
 /// Tries while storage is away before the job fails: about a quarter of an hour.
 const AWAY_TRIES_MAX: u32 = 32;
+/// Percent of a step between two lines of the log.
+const LOG_PERCENT: u64 = 10;
 /// How long an idle worker waits before it looks again by itself.
 const IDLE_MS: u64 = 5_000;
 
@@ -75,6 +77,8 @@ struct Shared {
 struct Control {
     token: i64,
     progress: Mutex<String>,
+    /// Step and percentage that the log was told last.
+    shown: Mutex<(String, u64)>,
     stop: AtomicBool,
     lost: AtomicBool,
 }
@@ -511,6 +515,12 @@ impl Progress for Job<'_> {
         let text =
             serde_json::json!({"step": step, "done": done, "total": total, "detail": detail});
         *lock(&self.control.progress) = text.to_string();
+        let percent = done.saturating_mul(100) / total.max(1);
+        let mut shown = lock(&self.control.shown);
+        if shown.0 != step || percent >= shown.1 + LOG_PERCENT {
+            tracing::info!(arn = %self.claim.arn, step, percent, detail, "progress");
+            *shown = (step.to_owned(), percent);
+        }
     }
 
     fn stopped(&self) -> bool {

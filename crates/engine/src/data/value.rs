@@ -71,7 +71,7 @@ impl Rule {
 
     fn name(self) -> &'static str {
         match self {
-            Rule::Id => "string of 1 to 256 characters",
+            Rule::Id => "string of 1 to 256 characters in UTF-8",
             Rule::Text | Rule::String => "string in UTF-8",
             Rule::Time => "long in Unix epoch seconds",
             Rule::Int => "int",
@@ -196,7 +196,7 @@ mod tests {
             (
                 Rule::Id,
                 "",
-                Err(Broken::Missing("string of 1 to 256 characters")),
+                Err(Broken::Missing("string of 1 to 256 characters in UTF-8")),
             ),
             (Rule::Long, "NaN", Err(Broken::Missing("long"))),
         ] {

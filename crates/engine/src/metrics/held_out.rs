@@ -1,4 +1,4 @@
-//! The metrics of GetSolutionMetrics (`spec/metrics.md` section 2): the newest fifth of every user.
+//! The metrics of GetSolutionMetrics (`docs/MODEL.md`, "Metrics"): the newest fifth of every user.
 
 use rand::seq::index;
 use rand::{Rng, SeedableRng};

@@ -1,4 +1,4 @@
-//! Evaluation on a point in time (`spec/metrics.md` section 2.1): train on what came before, rank,
+//! Evaluation on a point in time (`docs/MODEL.md`, "Metrics"): train on what came before, rank,
 //! and look who came in the horizon after.
 
 use kindred_types::parts::Clock;

@@ -50,7 +50,7 @@ pub struct Card {
     pub checksums: BTreeMap<String, String>,
 }
 
-/// The metrics of `spec/metrics.md` section 2, unrounded.
+/// The metrics of GetSolutionMetrics (`docs/MODEL.md`, "Metrics"), unrounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Share of the users that occur in any predicted list.

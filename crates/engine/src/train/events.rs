@@ -37,7 +37,7 @@ impl<'a> Prefix<'a> {
         }
     }
 
-    /// All but the newest floor(0.2 n) events of each user (`spec/metrics.md` section 2).
+    /// All but the newest floor(0.2 n) events of each user (`docs/MODEL.md`, "Metrics").
     pub(crate) fn oldest_four_fifths(&self) -> Prefix<'a> {
         let ends = (0..self.users())
             .map(|user| {

@@ -60,8 +60,7 @@ fn malformed_files_fail_with_their_reason_and_leave_nothing() {
     let long = format!("u,i,5,,{},,\n", "x".repeat(1001));
     let wide = format!("{}\n", vec!["c"; COLUMNS_MAX + 1].join(","));
     let endless = format!("{HEADER}{ok}\"u{}", "x".repeat(3 * csv::RECORD_BYTES_MAX));
-    let user =
-        "Invalid value for column USER_ID in f.csv line 2: expected string of 1 to 256 characters";
+    let user = "Invalid value for column USER_ID in f.csv line 2: expected string of 1 to 256 characters in UTF-8";
     let table: &[(&[u8], &str)] = &[
         (
             b"",
