@@ -185,7 +185,11 @@ fn a_reimport_leaves_the_files_of_a_running_training_until_it_ends() {
     until("a snapshot", || {
         world.record::<SolutionVersion>(&training).snapshot
     });
-    world.wait_active(&world.import("new", INTERACTIONS, "s3://data/new.csv", "FULL"));
+    let import = world.import("new", INTERACTIONS, "s3://data/new.csv", "FULL");
+    world.wait_active(&import);
+    // The scratch files go last, after the sweep.
+    let scratch = world.layout.scratch(&import);
+    until("the import's end", || (!scratch.exists()).then_some(()));
     let new = world.generations(INTERACTIONS);
     assert_ne!(new, old);
     let mut both = [old.clone(), new.clone()].concat();
