@@ -327,12 +327,17 @@ fn canonical_request(parts: &Parts, claim: &Claim, payload: &str) -> Result<Stri
         };
         headers.push_str(&format!("{name}:{value}\n"));
     }
-    let mut pairs: Vec<String> = query_pairs(parts)
+    let mut pairs: Vec<(String, String)> = query_pairs(parts)
         .into_iter()
         .filter(|(name, _)| name != "X-Amz-Signature")
-        .map(|(name, value)| format!("{}={}", encode(&name, false), encode(&value, false)))
+        .map(|(name, value)| (encode(&name, false), encode(&value, false)))
         .collect();
+    // By name, then by value; `a=1` as a whole would come behind `a1=1`.
     pairs.sort_unstable();
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     Ok(format!(
         "{}\n{}\n{}\n{headers}\n{}\n{payload}",
         parts.method,
