@@ -210,7 +210,7 @@ impl Run<'_> {
         file: &Path,
         schema: Option<&Path>,
     ) -> Result<PathBuf, CliError> {
-        let source = FileSource::new(file).map_err(|error| place(file, &error))?;
+        let source = open_file(file)?;
         let schema = match schema {
             Some(path) => read_schema(path, kind)?,
             None => infer_schema(kind, &source)?,
@@ -245,7 +245,7 @@ impl Run<'_> {
             scratch_dir: self.scratch.join("blocks"),
         };
         let input = &self.args.input;
-        let source = FileSource::new(input).map_err(|error| place(input, &error))?;
+        let source = open_file(input)?;
         let output = self.args.output.clone();
         let mut sinks =
             |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(FileSink::new(&output)?)) };
@@ -276,6 +276,18 @@ impl Run<'_> {
     fn seconds_since(&self, start: u64) -> f64 {
         self.clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0
     }
+}
+
+/// A file that can be read more than once, as the engine does.
+fn open_file(path: &Path) -> Result<FileSource, CliError> {
+    let about = std::fs::metadata(path).map_err(|error| place(path, &error))?;
+    if !about.is_file() {
+        return Err(CliError::failed(format!(
+            "{}: not a regular file; it is read twice, so a pipe will not do",
+            path.display()
+        )));
+    }
+    FileSource::new(path).map_err(|error| place(path, &error))
 }
 
 /// A schema from the header and the first rows of a file.
