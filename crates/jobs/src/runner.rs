@@ -285,7 +285,7 @@ fn conclude(
             tracing::warn!(arn = %claim.arn, "lost the lease");
             Ok(())
         }
-        Failure::Stopped if control.stop.load(Ordering::SeqCst) && !shared.stopping() => {
+        Failure::Stopped if stop_asked(shared, claim, control)? => {
             end(shared, claim, status::CREATE_STOPPED, None)
         }
         Failure::Stopped => catalog.write(|tx| tx.release(&claim.arn, claim.token, 0, false)),
@@ -321,6 +321,16 @@ fn conclude(
             catalog.write(|tx| tx.release(&claim.arn, claim.token, RETRY_MS, true))
         }
     }
+}
+
+/// Whether the user asked for a stop. The catalog knows it before the running job does.
+fn stop_asked(
+    shared: &Shared,
+    claim: &Claim,
+    control: &Control,
+) -> Result<bool, kindred_catalog::Error> {
+    let state = shared.parts.catalog.read(|tx| tx.work_state(&claim.arn))?;
+    Ok(control.stop.load(Ordering::SeqCst) || state.is_some_and(|state| state.stop))
 }
 
 fn end(
@@ -472,6 +482,10 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let parts = self.parts();
         parts.catalog.write(|tx| {
+            // A stop that was acknowledged is kept, however late it came.
+            if tx.work_state(self.arn())?.is_some_and(|state| state.stop) {
+                return Err(Failure::Stopped);
+            }
             tx.finish(self.arn(), self.claim.token)?;
             body(tx)
         })

@@ -213,3 +213,29 @@ fn a_reimport_leaves_the_files_of_a_running_training_until_it_ends() {
     runner.stop();
     scenario.teardown();
 }
+
+/// The model is on disk already when the stop comes: it is thrown away all the same.
+#[test]
+fn a_stop_that_comes_at_the_last_moment_is_kept() {
+    let scenario = FailScenario::setup();
+    let world = World::trained();
+    let runner = world.start();
+    let arn = version_arn("late");
+    let (catalog, asked) = (world.catalog.clone(), arn.clone());
+    fail::cfg_callback("train::published", move || {
+        catalog
+            .write(|tx| {
+                let mut version: SolutionVersion = tx.need(&asked)?;
+                version.status = status::CREATE_STOPPING.to_owned();
+                tx.update(&version)?;
+                tx.request_stop(&asked)
+            })
+            .unwrap();
+    })
+    .unwrap();
+    assert_eq!(world.train("late", 32), arn);
+    assert_eq!(world.wait(&arn), (status::CREATE_STOPPED.to_owned(), None));
+    nothing_is_left_over(&world);
+    runner.stop();
+    scenario.teardown();
+}
