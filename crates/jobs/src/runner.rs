@@ -352,8 +352,11 @@ fn end(
 /// Removes what a job that is off the queue left behind.
 fn tidy(shared: &Shared, arn: &str) -> Result<(), kindred_catalog::Error> {
     lock(&shared.away_tries).remove(arn);
+    let parts = &shared.parts;
+    let swept = artifacts::sweep(&parts.layout, &parts.catalog, &shared.publish);
+    // Last: once the scratch directory is gone, so is everything else of the job.
     remove_scratch(shared, arn);
-    artifacts::sweep(&shared.parts.layout, &shared.parts.catalog, &shared.publish)
+    swept
 }
 
 fn remove_scratch(shared: &Shared, arn: &str) {
