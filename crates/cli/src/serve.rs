@@ -11,11 +11,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
     kindred_server::logs::start();
     let settings = read_settings(args)?;
     let server = Server::start(settings)?;
+    let signals = server
+        .take_signals()
+        .map_err(|error| CliError::failed(format!("cannot wait for signals: {error}")))?;
     let mut out = std::io::stdout();
     // Whoever started us waits for this line; a closed pipe is their business.
     let _ = writeln!(out, "listening on http://{}", server.address());
     let _ = out.flush();
-    server.wait_for_signal();
+    server.wait_for(signals);
     server.stop();
     Ok(())
 }

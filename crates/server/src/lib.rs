@@ -15,4 +15,4 @@ mod server;
 mod sigv4;
 
 pub use config::Settings;
-pub use server::{Endpoint, Server, StartError};
+pub use server::{Endpoint, Server, Signals, StartError};

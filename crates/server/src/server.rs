@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -96,6 +97,13 @@ pub struct Server {
     serving: JoinHandle<()>,
     runner: Runner,
     _lock: File,
+}
+
+/// The signals that stop a server.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Server {
@@ -193,24 +201,22 @@ impl Server {
         self.address
     }
 
-    /// Waits for SIGTERM or SIGINT.
-    pub fn wait_for_signal(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
+    /// Takes over SIGTERM and SIGINT. To be called before anybody is told that the server is
+    /// ready, so that no signal ends the process in another way.
+    pub fn take_signals(&self) -> io::Result<Signals> {
+        let _inside = self.runtime.enter();
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of the signals.
+    pub fn wait_for(&self, mut signals: Signals) {
         self.runtime.block_on(async {
-            let signals = signal(SignalKind::terminate())
-                .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
-            match signals {
-                Ok((mut terminate, mut interrupt)) => {
-                    tokio::select! {
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                    }
-                }
-                // Without handlers the signals end the process by themselves.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot wait for signals");
-                    std::future::pending::<()>().await;
-                }
+            tokio::select! {
+                _ = signals.terminate.recv() => {}
+                _ = signals.interrupt.recv() => {}
             }
         });
     }
