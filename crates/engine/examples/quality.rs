@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 
+use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::interactions::Interactions;
 use kindred_engine::metrics::{Split, time_split};
 use kindred_engine::progress::Progress;
@@ -106,12 +107,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: value("seed").unwrap_or(42) as u64,
         threads: value("threads").unwrap_or(2) as usize,
         final_fit: true,
+        ..TrainOptions::default()
     };
     let mut rows = read(path)?;
     let watch = Watch(std::time::Instant::now());
     if has("train") {
         rows.dedup();
-        let trained = train(&interactions(&rows), &options, &Printed(&watch), &watch)?;
+        let data = TrainingData::bare(interactions(&rows));
+        let trained = train(&data, &options, &Printed(&watch), &watch)?;
         println!("{:#?}", trained.metrics);
         println!("{:#?}", trained.model.card().choices);
         println!("{:?} {:?}", trained.timings, trained.model.card().notes);

@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::settings::TrainingSettings;
 use kindred_catalog::records;
+use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::snapshot::{
     self, EventRule, Minimums, SnapshotFacts, SnapshotLimits, TrainingFilter,
@@ -65,8 +66,10 @@ pub fn train(
         seed: request.settings.seed.wrapping_add(checksum_seed(&facts)),
         threads: request.threads,
         final_fit: request.settings.final_fit,
+        ..TrainOptions::default()
     };
-    let mut trained = item_affinity::train(&interactions, &options, progress, clock)?;
+    let data = TrainingData::bare(interactions);
+    let mut trained = item_affinity::train(&data, &options, progress, clock)?;
     trained.model.card_mut().snapshot = json!({
         "checksum": facts.checksum,
         "interactions": facts.rows,
@@ -76,9 +79,9 @@ pub fn train(
     });
     trained.model.save(out_dir)?;
     let mut statistics = json!({
-        "users": interactions.users.len(),
-        "items": interactions.items.len(),
-        "interactions": interactions.len(),
+        "users": data.interactions.users.len(),
+        "items": data.interactions.items.len(),
+        "interactions": data.interactions.len(),
         "dimension": options.dimension,
         "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
     });

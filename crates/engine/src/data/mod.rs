@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+pub mod attributes;
 pub mod csv;
 pub mod dataset;
 pub mod import;

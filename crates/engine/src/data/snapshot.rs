@@ -261,6 +261,7 @@ impl Rows {
             user_starts,
             event_items: self.events.iter().map(|event| event.item).collect(),
             event_times: self.events.iter().map(|event| event.time).collect(),
+            event_weights: Vec::new(),
         }
     }
 }

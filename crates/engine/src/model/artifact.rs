@@ -1,6 +1,6 @@
 //! The files of a model, open to anyone: safetensors, Parquet and JSON.
 //!
-//! `model.safetensors` holds `user_vectors`, `user_offsets`, `item_vectors` and `item_offsets`;
+//! `model.safetensors` holds `user_vectors`, `user_offsets`, `user_log_rates`, `item_vectors` and `item_offsets`;
 //! `users.parquet` and `items.parquet` the ids in that order; `history.parquet` the pairs (row numbers
 //! of user and item) with their score, by item and user; `card.json` the card with the SHA-256 of the
 //! others. The same model gives the same bytes. Files are synced before `save` returns; moving the
@@ -31,7 +31,7 @@ const ITEMS: &str = "items.parquet";
 const HISTORY: &str = "history.parquet";
 const CARD: &str = "card.json";
 /// Version of the form described above.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// Rows handed to the Parquet writer at once.
 const BATCH_ROWS: usize = 1 << 16;
 /// A card is a few kilobytes; more is not a card.
@@ -93,6 +93,7 @@ impl Model {
             dimension: d,
             user_vectors: read("user_vectors", &[n, d])?,
             user_offsets: read("user_offsets", &[n])?,
+            user_log_rates: read("user_log_rates", &[n])?,
             item_vectors: read("item_vectors", &[m, d])?,
             item_offsets: read("item_offsets", &[m])?,
             users,
@@ -105,9 +106,10 @@ impl Model {
 
     fn write_tensors(&self, path: &Path) -> Result<(), Error> {
         let (n, m, d) = (self.users.len(), self.items.len(), self.dimension);
-        let bytes: [(&str, Vec<usize>, Vec<u8>); 4] = [
+        let bytes: [(&str, Vec<usize>, Vec<u8>); 5] = [
             ("user_vectors", vec![n, d], le_bytes(&self.user_vectors)),
             ("user_offsets", vec![n], le_bytes(&self.user_offsets)),
+            ("user_log_rates", vec![n], le_bytes(&self.user_log_rates)),
             ("item_vectors", vec![m, d], le_bytes(&self.item_vectors)),
             ("item_offsets", vec![m], le_bytes(&self.item_offsets)),
         ];

@@ -19,6 +19,7 @@ pub struct Model {
     items: Vec<String>,
     user_vectors: Vec<f32>,
     user_offsets: Vec<f32>,
+    user_log_rates: Vec<f32>,
     item_vectors: Vec<f32>,
     item_offsets: Vec<f32>,
     history: History,
@@ -48,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) items: Vec<String>,
     pub(crate) user_vectors: Vec<f32>,
     pub(crate) user_offsets: Vec<f32>,
+    pub(crate) user_log_rates: Vec<f32>,
     pub(crate) item_vectors: Vec<f32>,
     pub(crate) item_offsets: Vec<f32>,
     pub(crate) history: History,
@@ -63,6 +65,7 @@ impl Model {
         let lengths = [
             ("user_vectors", parts.user_vectors.len(), n * d),
             ("user_offsets", parts.user_offsets.len(), n),
+            ("user_log_rates", parts.user_log_rates.len(), n),
             ("item_vectors", parts.item_vectors.len(), m * d),
             ("item_offsets", parts.item_offsets.len(), m),
             ("history starts", history.starts.len(), m + 1),
@@ -97,6 +100,7 @@ impl Model {
         let floats = [
             &parts.user_vectors,
             &parts.user_offsets,
+            &parts.user_log_rates,
             &parts.item_vectors,
             &parts.item_offsets,
             &history.scores,
@@ -113,6 +117,7 @@ impl Model {
             items: parts.items,
             user_vectors: parts.user_vectors,
             user_offsets: parts.user_offsets,
+            user_log_rates: parts.user_log_rates,
             item_vectors: parts.item_vectors,
             item_offsets: parts.item_offsets,
             history: parts.history,
@@ -138,6 +143,7 @@ impl Model {
             items: ids(items),
             user_vectors,
             user_offsets: vec![0.0; users],
+            user_log_rates: vec![0.0; users],
             item_vectors,
             item_offsets: vec![0.0; items],
             history: History {
@@ -190,12 +196,18 @@ impl Model {
         self.user_offsets[user]
     }
 
+    /// log λ of a user: how many events are expected of them in the horizon.
+    pub fn user_log_rate(&self, user: usize) -> f32 {
+        self.user_log_rates[user]
+    }
+
     /// The vector of an item.
     pub fn item_vector(&self, item: usize) -> &[f32] {
         &self.item_vectors[item * self.dimension..(item + 1) * self.dimension]
     }
 
-    /// The constant of an item in log p; the same for all users, so rankings leave it out.
+    /// What is the same for all users, so that rankings leave it out: score + item offset is the log of
+    /// the number of events expected between the two in the horizon.
     pub fn item_offset(&self, item: usize) -> f32 {
         self.item_offsets[item]
     }
@@ -219,6 +231,7 @@ impl Model {
     pub fn bytes(&self) -> u64 {
         let floats = self.user_vectors.len()
             + self.user_offsets.len()
+            + self.user_log_rates.len()
             + self.item_vectors.len()
             + self.item_offsets.len()
             + 2 * self.history.users.len();
@@ -271,6 +284,7 @@ impl Model {
             user_offsets: (0..users)
                 .map(|_| random.random::<f32>() * 2.0 - 4.0)
                 .collect(),
+            user_log_rates: vec![0.0; users],
             item_vectors,
             item_offsets: vec![0.0; items],
             history,

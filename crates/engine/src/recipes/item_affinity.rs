@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use kindred_types::parts::Clock;
 
+use crate::data::attributes::TrainingData;
 use crate::error::Error;
-use crate::interactions::Interactions;
 use crate::metrics::held_out;
 use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
 use crate::progress::Progress;
@@ -18,7 +18,7 @@ use crate::score::Scorer;
 use crate::train::events::Prefix;
 use crate::train::{self, Fitted, Question, Work, ials, kernels};
 
-pub use crate::train::TrainOptions;
+pub use crate::train::{BUDGET_FLOPS_DEFAULT, ModelChoice, TrainOptions, Without};
 
 /// Lengths the vectors may have.
 pub const DIMENSIONS: std::ops::RangeInclusive<usize> = 32..=256;
@@ -51,14 +51,14 @@ pub struct Timings {
 
 /// Trains the recipe.
 pub fn train(
-    data: &Interactions,
+    data: &TrainingData,
     options: &TrainOptions,
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<Trained, Error> {
     let mut work = Work::new(progress, clock, 1 + u64::from(options.final_fit));
     let start = work.seconds();
-    let whole = Prefix::whole(data);
+    let whole = Prefix::whole(&data.interactions);
     let oldest = whole.oldest_four_fifths();
     let first = fit(&oldest, Question::NewestFifth, options, &mut work)?;
     let scorer = Scorer::new(Arc::new(first), None);
@@ -107,6 +107,7 @@ pub(crate) fn fit(
     let Fitted {
         user_vectors,
         user_offsets,
+        user_log_rates,
         item_vectors,
         item_offsets,
         history,
@@ -135,6 +136,7 @@ pub(crate) fn fit(
         items: prefix.data.items.clone(),
         user_vectors,
         user_offsets,
+        user_log_rates,
         item_vectors,
         item_offsets,
         history,

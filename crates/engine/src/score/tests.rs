@@ -107,6 +107,7 @@ fn parts_of(model: &Model) -> Parts {
             .flat_map(|user| model.user_vector(user).to_vec())
             .collect(),
         user_offsets: (0..n).map(|user| model.user_offset(user)).collect(),
+        user_log_rates: vec![0.0; n],
         item_vectors: (0..m)
             .flat_map(|item| model.item_vector(item).to_vec())
             .collect(),
@@ -161,6 +162,7 @@ fn models() -> impl Strategy<Value = Model> {
                     items: (0..m).map(|item| format!("{item:03}")).collect(),
                     user_vectors,
                     user_offsets,
+                    user_log_rates: vec![0.0; n],
                     item_vectors,
                     item_offsets: vec![0.0; m],
                     history,

@@ -53,6 +53,8 @@ const VALIDATION_EVENTS_MIN: usize = 100;
 const CALIBRATION_USERS_MAX: usize = 512;
 /// Users whose events fit the treatment of repeats.
 const REPEAT_USERS_MAX: usize = 16_384;
+/// See [`TrainOptions::budget_flops`].
+pub const BUDGET_FLOPS_DEFAULT: f64 = 4e12;
 /// Users of one block of the final pass.
 const BLOCK_USERS: usize = 256;
 /// Weights where nothing could be chosen: in the middle of what real data sets gave.
@@ -69,6 +71,52 @@ pub struct TrainOptions {
     pub threads: usize,
     /// Whether the delivered model is fitted again on all data after the metrics were measured.
     pub final_fit: bool,
+    /// Which towers may serve.
+    pub model: ModelChoice,
+    /// Floating point operations that the towers of one fit may cost; decides about epochs, and about
+    /// whether the look-back towers can be had at all. Never seconds, so that every machine decides alike.
+    pub budget_flops: f64,
+    /// Parts to leave out, to see what they earn.
+    pub without: Without,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            dimension: 149,
+            seed: 0,
+            threads: 1,
+            final_fit: true,
+            model: ModelChoice::Auto,
+            budget_flops: BUDGET_FLOPS_DEFAULT,
+            without: Without::default(),
+        }
+    }
+}
+
+/// Which towers may serve: the better by validation, or one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// Whichever validation prefers, within the budget.
+    #[default]
+    Auto,
+    /// The bag that is trained by looking back.
+    Lookback,
+    /// Implicit alternating least squares.
+    Ials,
+}
+
+/// Parts of the model that an ablation leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// λ = 1 for every user.
+    pub intensity: bool,
+    /// The bag is trained on the next events instead of on later ones.
+    pub lookback: bool,
+    /// κ = 1: seen items weigh in Z as they do in the score.
+    pub kappa: bool,
+    /// π = 0: no own history.
+    pub own_history: bool,
 }
 
 /// What validation chose, and its figures.
@@ -153,7 +201,10 @@ pub(crate) enum Question {
 /// Everything of a model but ids and card.
 pub(crate) struct Fitted {
     pub(crate) user_vectors: Vec<f32>,
+    /// log λ − log Z of each user.
     pub(crate) user_offsets: Vec<f32>,
+    /// log λ of each user.
+    pub(crate) user_log_rates: Vec<f32>,
     pub(crate) item_vectors: Vec<f32>,
     pub(crate) item_offsets: Vec<f32>,
     pub(crate) history: History,
@@ -470,6 +521,8 @@ fn assemble(
         .zip(log_rates)
         .map(|(mass, rate)| rate - mass.log_total(log_kappa))
         .collect();
+    // Scores leave out the share of what is not own history; the item offsets carry it.
+    let log_new = libm::log(1.0 - choices.pi);
     let odds = choices.pi / (1.0 - choices.pi);
     let repaired: Vec<Vec<f32>> = users
         .par_chunks(BLOCK_USERS)
@@ -496,10 +549,11 @@ fn assemble(
     Ok(Fitted {
         user_vectors: unpadded(&vectors, &towers, 1.0),
         user_offsets: offsets.iter().map(|&offset| offset as f32).collect(),
+        user_log_rates: log_rates.iter().map(|&rate| rate as f32).collect(),
         item_vectors: unpadded(&towers.items, &towers, weights.b as f32),
         item_offsets: log_popularity
             .iter()
-            .map(|&popularity| weights.c as f32 * popularity)
+            .map(|&popularity| (weights.c * f64::from(popularity) + log_new) as f32)
             .collect(),
         history,
         choices: choices.clone(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kindred_types::time::Timestamp;
 
 use super::*;
+use crate::interactions::Interactions;
 use crate::metrics::{Split, time_split};
 use crate::progress::Silent;
 use crate::train::fixtures::{interactions, two_tastes};
@@ -29,11 +30,13 @@ fn options(threads: usize) -> TrainOptions {
         seed: 7,
         threads,
         final_fit: true,
+        ..TrainOptions::default()
     }
 }
 
 fn trained(data: &Interactions, options: &TrainOptions) -> Trained {
-    train(data, options, &Silent, &Ticks::default()).unwrap()
+    let data = TrainingData::bare(data.clone());
+    train(&data, options, &Silent, &Ticks::default()).unwrap()
 }
 
 /// All floats of a model, to the bit.
@@ -163,10 +166,10 @@ fn data_that_can_teach_nothing_gives_a_finite_model_and_notes() {
         );
     }
     let nothing = train(
-        &Interactions {
+        &TrainingData::bare(Interactions {
             user_starts: vec![0],
             ..Interactions::default()
-        },
+        }),
         &options(1),
         &Silent,
         &Ticks::default(),
@@ -254,14 +257,19 @@ fn training_stops_when_told_to() {
     }
     let data = two_tastes(60, 20, 900, 4);
     let impatient = Impatient(AtomicU64::new(0));
-    let stopped = train(&data, &options(1), &impatient, &Ticks::default());
+    let stopped = train(
+        &TrainingData::bare(data),
+        &options(1),
+        &impatient,
+        &Ticks::default(),
+    );
     assert!(matches!(stopped, Err(Error::Stopped)));
     assert_eq!(impatient.0.load(Ordering::Relaxed), 3);
 }
 
 #[test]
 fn a_dimension_out_of_range_is_refused() {
-    let data = interactions(&[("a", "x", 1)]);
+    let data = TrainingData::bare(interactions(&[("a", "x", 1)]));
     for dimension in [0, 31, 257] {
         let options = TrainOptions {
             dimension,

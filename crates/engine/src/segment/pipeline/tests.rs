@@ -34,6 +34,7 @@ fn scorer(users: &[&str], items: &[(&str, &[&str])]) -> Scorer {
         items: items.iter().map(|(id, _)| (*id).to_owned()).collect(),
         user_vectors: vec![0.0; users.len()],
         user_offsets: vec![0.0; users.len()],
+        user_log_rates: vec![0.0; users.len()],
         item_vectors: vec![0.0; items.len()],
         item_offsets: vec![0.0; items.len()],
         history,

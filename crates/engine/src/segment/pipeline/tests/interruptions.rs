@@ -168,6 +168,7 @@ fn four_users() -> Model {
         items: vec!["105".into(), "106".into()],
         user_vectors: vectors.iter().flat_map(|(_, vector)| *vector).collect(),
         user_offsets: vec![0.0; 4],
+        user_log_rates: vec![0.0; 4],
         item_vectors: vec![1.0, 0.0, 0.0, 1.0],
         item_offsets: vec![0.0; 2],
         history: History {
@@ -238,6 +239,7 @@ fn equal_scores_are_ordered_by_the_bytes_of_the_user_ids() {
         items: vec!["x".into()],
         user_vectors: vec![0.5; 5],
         user_offsets: vec![0.0; 5],
+        user_log_rates: vec![0.0; 5],
         item_vectors: vec![1.0],
         item_offsets: vec![0.0],
         history: History {
