@@ -61,8 +61,10 @@ impl OwnHistory {
             for event in events {
                 let age = last.saturating_sub(times[event]) as f64;
                 let weight = libm::exp(-age / OWN_DECAY_SECONDS);
-                let place = row.partition_point(|&item| item < training.data.event_items[event]);
-                sums[place] += weight;
+                // An event of weight 0 is in no pair.
+                if let Ok(place) = row.binary_search(&training.data.event_items[event]) {
+                    sums[place] += weight;
+                }
                 total += weight;
                 newer += usize::from(times[event] >= recent);
             }

@@ -115,9 +115,10 @@ fn came(before: &Prefix<'_>, until: &Prefix<'_>, numbers: &[Option<u32>], items:
     };
     for user in before.known_users() {
         let events = before.rest_of(until, user as usize);
-        let mut row: Vec<u32> = before.data.event_items[events]
-            .iter()
-            .filter_map(|&item| numbers[item as usize])
+        // Events of weight 0 are context: nobody asks who they will be of.
+        let mut row: Vec<u32> = events
+            .filter(|&event| before.data.weight(event) > 0.0)
+            .filter_map(|event| numbers[before.data.event_items[event] as usize])
             .collect();
         row.sort_unstable();
         row.dedup();

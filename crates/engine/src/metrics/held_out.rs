@@ -79,7 +79,8 @@ pub(crate) fn measure_queries(
     }
 }
 
-/// For each item the users with an event in `whole` beyond `training`, ascending.
+/// For each item the users with an event in `whole` beyond `training`, ascending. Events of weight 0
+/// are context and do not count.
 fn users_beyond(training: &Prefix<'_>, whole: &Prefix<'_>) -> Sparse {
     let mut items_of = Sparse {
         starts: vec![0],
@@ -87,7 +88,10 @@ fn users_beyond(training: &Prefix<'_>, whole: &Prefix<'_>) -> Sparse {
     };
     for user in 0..whole.users() {
         let events = training.rest_of(whole, user);
-        let mut items = whole.data.event_items[events].to_vec();
+        let mut items: Vec<u32> = events
+            .filter(|&event| whole.data.weight(event) > 0.0)
+            .map(|event| whole.data.event_items[event])
+            .collect();
         items.sort_unstable();
         items.dedup();
         items_of.indices.extend(items);

@@ -145,9 +145,21 @@ impl Figures {
     }
 }
 
-/// Measures a ranking of the users of `cut.training`, made from nothing but `cut.training`. Runs in
-/// the current thread pool; the figures do not depend on its size.
-pub fn time_split(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol) -> Evaluation {
+/// Measures a ranking of the users of `cut.training`, made from nothing but `cut.training`. The
+/// figures do not depend on the number of threads.
+pub fn time_split(
+    ranks: &dyn Ranks,
+    cut: &Cut,
+    protocol: &Protocol,
+    threads: usize,
+) -> Result<Evaluation, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .build()?;
+    Ok(pool.install(|| measure(ranks, cut, protocol)))
+}
+
+fn measure(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol) -> Evaluation {
     let training = Prefix::whole(&cut.training.interactions);
     let pairs = Pairs::new(&training);
     let known = (0..training.items() as u32).filter(|&item| pairs.popularity(item as usize) > 0);

@@ -69,8 +69,7 @@ fn toy() -> Cut {
 }
 
 fn run(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol, threads: usize) -> Evaluation {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.unwrap().install(|| time_split(ranks, cut, protocol))
+    time_split(ranks, cut, protocol, threads).unwrap()
 }
 
 fn by_name<'e>(found: &'e Evaluation, name: &str) -> &'e Figures {
