@@ -429,16 +429,19 @@ fn nobody_came(args: &EvaluateArgs, cut: &Cut, found: &Evaluation) -> CliError {
         Some(path) => format!("--queries {}", path.display()),
         None => "--horizon-days".to_owned(),
     };
+    let split = text::time(cut.time);
+    if found.queries_asked == 0 {
+        return CliError::failed(format!("{of}: nobody had any of the items before {split}"));
+    }
     let how = if args.first_time_only {
         " for the first time"
     } else {
         ""
     };
     CliError::failed(format!(
-        "{of}: for none of the {} items asked a known user came{how} within {:.1} days of {}",
+        "{of}: for none of the {} items asked a known user came{how} within {:.1} days of {split}",
         found.queries_asked,
         cut.horizon_seconds as f64 / DAY as f64,
-        text::time(cut.time)
     ))
 }
 

@@ -50,6 +50,17 @@ impl Queries {
     }
 }
 
+impl<'a> FromIterator<&'a [u32]> for Queries {
+    /// Each slice as by [`Queries::push`].
+    fn from_iter<I: IntoIterator<Item = &'a [u32]>>(sets: I) -> Queries {
+        let mut queries = Queries::default();
+        for items in sets {
+            queries.push(items);
+        }
+        queries
+    }
+}
+
 /// The users of any item of `items`, ascending; `users_of` has a row of ascending users per item.
 pub(crate) fn users_of_any<'a>(users_of: &'a Sparse, items: &[u32]) -> Cow<'a, [u32]> {
     if let [item] = items {
@@ -73,6 +84,7 @@ mod tests {
     fn sets_of_items_and_their_users() {
         let mut queries = Queries::of_items([2, 0]);
         queries.push(&[0, 2]);
+        assert_eq!(queries, queries.iter().collect());
         assert_eq!(
             queries.iter().collect::<Vec<_>>(),
             [&[2][..], &[0], &[0, 2]]

@@ -50,7 +50,8 @@ pub struct Protocol {
     /// Leave pairs with an event before the split out of lists and actual users: for domains without
     /// repeats.
     pub first_time_only: bool,
-    /// The queries; every item with an event before the split if absent.
+    /// The queries, those without an event before the split left aside; every item that has one if
+    /// absent.
     pub queries: Option<Queries>,
 }
 
@@ -69,7 +70,7 @@ pub struct Evaluation {
     pub k: usize,
     /// Queries with actual users, which are measured.
     pub queries: usize,
-    /// Queries asked.
+    /// Queries asked, if they have an event before the split.
     pub queries_asked: usize,
     /// The model.
     pub model: Figures,
@@ -162,10 +163,18 @@ pub fn time_split(
 fn measure(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol) -> Evaluation {
     let training = Prefix::whole(&cut.training.interactions);
     let pairs = Pairs::new(&training);
-    let known = (0..training.items() as u32).filter(|&item| pairs.popularity(item as usize) > 0);
+    // Items without a past are measured by themselves.
+    let has_past = |items: &[u32]| {
+        items
+            .iter()
+            .any(|&item| pairs.popularity(item as usize) > 0)
+    };
     let all = match &protocol.queries {
-        Some(queries) => Cow::Borrowed(queries),
-        None => Cow::Owned(Queries::of_items(known)),
+        Some(queries) => queries.iter().filter(|items| has_past(items)).collect(),
+        None => {
+            let items = 0..training.items() as u32;
+            Queries::of_items(items.filter(|&item| has_past(&[item])))
+        }
     };
     let mut measured = Measured::new(ranks, cut, &training, &pairs, protocol);
     let asked = sample(&all, measured.places(0));

@@ -226,8 +226,15 @@ fn items_without_a_past_are_measured_by_themselves() {
     let cut = Cut::new(&data, 100 * DAY, 10 * DAY);
     let list = vec![3, 1, 2, 0, 4];
     let found = run(&Table(vec![list; 6]), &cut, &Protocol::default(), 1);
-    // Only w has five users of the population; they are no query otherwise.
+    // Only w has five users of the population; they are no query otherwise, not even if named.
     assert_eq!((found.queries, found.queries_asked), (3, 3));
+    let named = Protocol {
+        queries: Some(Queries::of_items([2, 3])),
+        ..Protocol::default()
+    };
+    let found_named = run(&Table(vec![vec![3, 1, 2, 0, 4]; 6]), &cut, &named, 1);
+    assert_eq!((found_named.queries, found_named.queries_asked), (1, 1));
+    assert_eq!(found_named.cold_items, found.cold_items);
     let cold = found.cold_items.unwrap();
     assert_eq!(cold.queries, 1);
     near(cold.model.figures.recall_at_1_percent, 0.2);
