@@ -81,6 +81,16 @@ impl Number {
     }
 }
 
+impl Value {
+    /// The number, bare or quoted.
+    pub fn as_number(&self) -> Option<Number> {
+        match self {
+            Value::Text(text) => Number::parse(text),
+            Value::Number(number) => Some(number.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
