@@ -6,6 +6,8 @@
 //! are not indexed, so they are as unknown here as a column that does not exist.
 
 mod build;
+mod fit;
+pub mod head;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::shortest_double;
 
 pub(crate) use build::Builder;
+pub(crate) use fit::{ACTUAL_MIN, Lesson, fit};
 
 /// A numeric column with more distinct values than this is not listed value by value.
 pub const LISTED_NUMBERS_MAX: usize = 1000;
@@ -153,6 +156,11 @@ impl AttributeIndex {
             })
             .flat_map(|column| column.first..column.first + column.keys.len())
             .collect()
+    }
+
+    /// The highest number of an item that has a value.
+    pub(crate) fn items_max(&self) -> Option<u32> {
+        self.items.iter().copied().max()
     }
 
     /// Bytes the index holds, about.

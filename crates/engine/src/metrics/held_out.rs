@@ -1,12 +1,14 @@
 //! The metrics of GetSolutionMetrics (`docs/MODEL.md`, "Metrics"): the newest fifth of every user.
 
+use std::borrow::Cow;
+
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::tally::Tally;
 use crate::model::Metrics;
-use crate::score::Scorer;
+use crate::score::{AttributeScorer, Ranking, Scorer};
 use crate::train::events::Prefix;
 
 /// More queries than this are sampled.
@@ -19,42 +21,129 @@ pub(crate) fn measure(
     whole: &Prefix<'_>,
     seed: u64,
 ) -> Metrics {
-    let users = training.users();
     let known = training.known_users();
-    let population = known.len();
-    let k = (population / 100).max(1);
+    let k = (known.len() / 100).max(1);
     let actual = actual_users(training, whole);
     let trained = trained_items(training);
     let found: Vec<u32> = (0..actual.len() as u32)
         .filter(|&item| trained[item as usize] && !actual[item as usize].is_empty())
         .collect();
-    let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x6d65_7472_6963_7321);
+    let mut random = random(seed);
     let queries = sample(&found, &mut random);
+    let counted = Counted {
+        training,
+        known,
+        k,
+        found: found.len(),
+        block_len: scorer.block_len(k),
+    };
+    let actual = |&item: &u32| Cow::Borrowed(actual[item as usize].as_slice());
+    counted.measure(&queries, actual, random, |block| {
+        scorer.top_users_here(block, k)
+    })
+}
 
-    let mut model = Tally::new("model", users, k);
-    let mut by_chance = Tally::new("random", users, k);
-    let mut active = Tally::new("most_active", users, k);
-    let most_active = super::time_split::ranked(training, k, |events, _| events.len() as i64);
-    for block in queries.chunks(scorer.block_len(k)) {
-        for (&item, ranking) in block.iter().zip(scorer.top_users_here(block, k)) {
-            let actual = &actual[item as usize];
-            model.add(&ranking.users, actual);
-            active.add(&most_active, actual);
-            by_chance.add(&drawn(&mut random, &known, k), actual);
+/// Measures a model of attributes on the listed values that occur on an item with a held-back event.
+pub(crate) fn measure_attributes(
+    scorer: &AttributeScorer,
+    training: &Prefix<'_>,
+    whole: &Prefix<'_>,
+    seed: u64,
+) -> Metrics {
+    let known = training.known_users();
+    let k = (known.len() / 100).max(1);
+    let actual = actual_users(training, whole);
+    let index = scorer.model().index();
+    let listed = index.listed().into_iter();
+    let found: Vec<u32> = listed
+        .filter(|&value| {
+            let mut items = index.items_with(value).iter();
+            items.any(|&item| !actual[item as usize].is_empty())
+        })
+        .collect();
+    let mut random = random(seed);
+    let queries: Vec<[u32; 1]> = sample(&found, &mut random)
+        .into_iter()
+        .map(|value| [value])
+        .collect();
+    let counted = Counted {
+        training,
+        known,
+        k,
+        found: found.len(),
+        block_len: scorer.block_len(k),
+    };
+    let actual =
+        |&[value]: &[u32; 1]| Cow::Owned(actual_of(&actual, index.items_with(value), |_| true));
+    counted.measure(&queries, actual, random, |block| {
+        scorer.top_users_here(block, k)
+    })
+}
+
+fn random(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed ^ 0x6d65_7472_6963_7321)
+}
+
+/// What is the same for every query.
+struct Counted<'a> {
+    training: &'a Prefix<'a>,
+    /// Users with training interactions.
+    known: Vec<u32>,
+    k: usize,
+    /// Queries there were before sampling.
+    found: usize,
+    block_len: usize,
+}
+
+impl Counted<'_> {
+    /// Compares the rankings of the queries with their actual users, and simple rankings with the same.
+    fn measure<'u, Q>(
+        &self,
+        queries: &[Q],
+        actual: impl Fn(&Q) -> Cow<'u, [u32]>,
+        mut random: ChaCha8Rng,
+        rank: impl Fn(&[Q]) -> Vec<Ranking>,
+    ) -> Metrics {
+        let (users, population, k) = (self.training.users(), self.known.len(), self.k);
+        let mut model = Tally::new("model", users, k);
+        let mut by_chance = Tally::new("random", users, k);
+        let mut active = Tally::new("most_active", users, k);
+        let most_active =
+            super::time_split::ranked(self.training, k, |events, _| events.len() as i64);
+        for block in queries.chunks(self.block_len) {
+            for (query, ranking) in block.iter().zip(rank(block)) {
+                let actual = actual(query);
+                model.add(&ranking.users, &actual);
+                active.add(&most_active, &actual);
+                by_chance.add(&drawn(&mut random, &self.known, k), &actual);
+            }
+        }
+        Metrics {
+            coverage: model.coverage(population),
+            hits_at_1_percent: model.hits(),
+            recall_at_1_percent: model.recall(),
+            queries: queries.len(),
+            queries_found: self.found,
+            k,
+            baselines: vec![
+                by_chance.into_baseline(population),
+                active.into_baseline(population),
+            ],
         }
     }
-    Metrics {
-        coverage: model.coverage(population),
-        hits_at_1_percent: model.hits(),
-        recall_at_1_percent: model.recall(),
-        queries: queries.len(),
-        queries_found: found.len(),
-        k,
-        baselines: vec![
-            by_chance.into_baseline(population),
-            active.into_baseline(population),
-        ],
-    }
+}
+
+/// The users of any of `items` that `counts` takes, ascending.
+pub(crate) fn actual_of(
+    actual: &[Vec<u32>],
+    items: &[u32],
+    counts: impl Fn(u32) -> bool,
+) -> Vec<u32> {
+    let users = items.iter().flat_map(|&item| &actual[item as usize]);
+    let mut users: Vec<u32> = users.copied().filter(|&user| counts(user)).collect();
+    users.sort_unstable();
+    users.dedup();
+    users
 }
 
 /// `k` of the users by chance.
@@ -66,7 +155,7 @@ pub(crate) fn drawn(random: &mut ChaCha8Rng, users: &[u32], k: usize) -> Vec<u32
 }
 
 /// For each item the users with an event in `whole` beyond `training`, ascending.
-fn actual_users(training: &Prefix<'_>, whole: &Prefix<'_>) -> Vec<Vec<u32>> {
+pub(crate) fn actual_users(training: &Prefix<'_>, whole: &Prefix<'_>) -> Vec<Vec<u32>> {
     let mut actual = vec![Vec::new(); whole.items()];
     for user in 0..whole.users() {
         for event in training.rest_of(whole, user) {

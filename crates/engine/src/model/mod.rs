@@ -5,11 +5,13 @@
 //! Files are `artifact`'s, what is known about the training is in the card, ranking is `score`'s.
 
 mod artifact;
+mod attributes;
 mod card;
 
 use crate::error::Error;
 
-pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY};
+pub use attributes::{AttributeModel, Counts};
+pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 
 /// A trained model. Users and items are numbered in the byte order of their ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +155,15 @@ impl Model {
             card: Card::default(),
         })
         .map_err(Error::Input)
+    }
+
+    /// The same without the known pairs.
+    pub(crate) fn without_history(mut self) -> Model {
+        self.history = History {
+            starts: vec![0; self.items.len() + 1],
+            ..History::default()
+        };
+        self
     }
 
     /// Length of the vectors.
