@@ -158,6 +158,11 @@ impl AttributeIndex {
             .collect()
     }
 
+    /// Number of pairs of an item and a value it has.
+    pub(crate) fn rows_len(&self) -> usize {
+        self.items.len()
+    }
+
     /// The highest number of an item that has a value.
     pub(crate) fn items_max(&self) -> Option<u32> {
         self.items.iter().copied().max()

@@ -6,6 +6,8 @@
 //! ascending) over f64 scores, whatever the threads, groups and instruction set. The tile is in
 //! `kernel`, the k best of a query in `best`.
 
+#[cfg(test)]
+pub(crate) mod attribute_fixtures;
 mod attributes;
 mod best;
 mod kernel;
