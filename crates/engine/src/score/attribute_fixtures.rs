@@ -77,3 +77,13 @@ pub(crate) fn with_head(users: usize, items: usize, values: usize, seed: u64) ->
     card.attribute_head = Some(head);
     model
 }
+
+/// The same with an index in which item 0 has value 0 alone, item 1 value 1, and so on.
+pub(crate) fn with_single_values(model: AttributeModel, values: u32) -> AttributeModel {
+    let mut builder = Builder::new(model.index().columns().cloned().collect());
+    for value in 0..values {
+        builder.add(0, &value.to_string(), value).unwrap();
+    }
+    let (towers, counts) = (model.model().clone(), model.counts().clone());
+    AttributeModel::new(towers, builder.finish(), counts).unwrap()
+}
