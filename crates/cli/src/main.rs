@@ -5,6 +5,7 @@
 
 mod client;
 mod demo;
+mod inputs;
 mod sample;
 mod segment;
 mod serve;

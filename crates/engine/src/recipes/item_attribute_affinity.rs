@@ -14,7 +14,8 @@ use crate::attributes::head::RECENT_TAU_DAYS;
 use crate::attributes::{self, AttributeIndex, Lesson};
 use crate::data::attributes::TrainingData;
 use crate::error::Error;
-use crate::metrics::held_out;
+use crate::metrics::queries::users_of_any;
+use crate::metrics::{Queries, held_out};
 use crate::model::{AttributeModel, Counts, Metrics, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 use crate::progress::Progress;
 use crate::score::AttributeScorer;
@@ -56,8 +57,9 @@ pub fn train(
     let oldest = whole.oldest_four_fifths();
     let first = fit(&oldest, Question::NewestFifth, &index, options, &mut work)?;
     let scorer = AttributeScorer::new(Arc::new(first), None);
+    let listed = listed_queries(&index);
     let metrics = pool(options)?
-        .install(|| held_out::measure_attributes(&scorer, &oldest, &whole, options.seed));
+        .install(|| held_out::measure_queries(&scorer, &listed, &oldest, &whole, options.seed));
     let metrics_end = work.seconds();
 
     let mut model = if options.final_fit {
@@ -150,17 +152,29 @@ fn towers(
         .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))
 }
 
+/// One query for each listed value.
+fn listed_queries(index: &AttributeIndex) -> Queries {
+    let mut queries = Queries::default();
+    for value in index.listed() {
+        queries.push(index.items_with(value));
+    }
+    queries
+}
+
 /// The listed values with enough users who came after `before`.
 fn lessons(index: &AttributeIndex, before: &Prefix<'_>, whole: &Prefix<'_>) -> Vec<Lesson> {
-    let actual = held_out::actual_users(before, whole);
+    let came = held_out::users_beyond(before, whole);
+    let known = |user: &u32| !before.events_of(*user as usize).is_empty();
     index
         .listed()
         .into_iter()
-        .map(|value| Lesson {
-            items: index.items_with(value).to_vec(),
-            actual: held_out::actual_of(&actual, index.items_with(value), |user| {
-                !before.events_of(user as usize).is_empty()
-            }),
+        .map(|value| {
+            let items = index.items_with(value);
+            let users = users_of_any(&came, items);
+            Lesson {
+                items: items.to_vec(),
+                actual: users.iter().copied().filter(known).collect(),
+            }
         })
         .filter(|lesson| lesson.actual.len() >= attributes::ACTUAL_MIN)
         .collect()

@@ -99,31 +99,35 @@ impl AttributeScorer {
     }
 
     /// The same in the current thread pool.
-    pub(crate) fn top_users_here(
-        &self,
-        queries: &[impl AsRef<[u32]> + Sync],
-        k: usize,
-    ) -> Vec<Ranking> {
+    pub(crate) fn top_users_here(&self, queries: &[impl AsRef<[u32]>], k: usize) -> Vec<Ranking> {
+        let index = self.model.index();
+        let set = |query: usize| index.items_with_all(queries[query].as_ref());
+        self.rank_all(queries.len(), set, k)
+    }
+
+    /// The `k` best users of each set of ascending item numbers. Runs in the current thread pool.
+    pub(crate) fn top_users_of(&self, sets: &[&[u32]], k: usize) -> Vec<Ranking> {
+        self.rank_all(sets.len(), |query| sets[query].to_vec(), k)
+    }
+
+    fn rank_all(&self, queries: usize, set: impl Fn(usize) -> Vec<u32>, k: usize) -> Vec<Ranking> {
         let k = k.min(self.users.len());
         if k == 0 {
-            return vec![Ranking::default(); queries.len()];
+            return vec![Ranking::default(); queries];
         }
         let at_once = (GROUP_BYTES / Best::bytes(k)).clamp(1, BATCH_QUERIES);
-        let mut rankings = Vec::with_capacity(queries.len());
-        let index = self.model.index();
-        let mut rest = queries;
-        while !rest.is_empty() {
+        let mut rankings = Vec::with_capacity(queries);
+        while rankings.len() < queries {
             let mut sets = Vec::new();
             let mut members = 0;
-            while let Some(query) = rest.get(sets.len()).filter(|_| sets.len() < at_once) {
-                let set = index.items_with_all(query.as_ref());
-                members += set.len();
+            for query in rankings.len()..queries.min(rankings.len() + at_once) {
+                let items = set(query);
+                members += items.len();
                 if members > BATCH_MEMBERS_MAX && !sets.is_empty() {
                     break;
                 }
-                sets.push(set);
+                sets.push(items);
             }
-            rest = &rest[sets.len()..];
             rankings.extend(self.rank(&Batch::new(&self.model, &sets), k));
         }
         rankings

@@ -20,7 +20,7 @@ use crate::score::{AttributeScorer, Ranking, Scorer, Tiles};
 const QUESTIONS_MAX: usize = 20_000_000;
 
 /// A model with the users it ranks, whichever questions it answers.
-pub trait Ranks: Sync {
+pub trait Answerer: Sync {
     /// Ids, vectors and the card.
     fn model(&self) -> &Model;
     /// Number of users that are ranked.
@@ -36,7 +36,7 @@ pub trait Ranks: Sync {
 }
 
 /// A scorer for a model of either recipe, all of its users ranked.
-pub fn scorer(model: AnyModel) -> Box<dyn Ranks> {
+pub fn scorer(model: AnyModel) -> Box<dyn Answerer> {
     match model {
         AnyModel::Items(model) => Box::new(Scorer::new(Arc::new(model), None)),
         AnyModel::Attributes(model) => Box::new(AttributeScorer::new(Arc::new(model), None)),
@@ -91,7 +91,7 @@ pub trait Questions {
     fn add_to(&self, hash: &mut Sha256);
 }
 
-impl Ranks for Scorer {
+impl Answerer for Scorer {
     fn model(&self) -> &Model {
         Scorer::model(self)
     }
@@ -121,7 +121,7 @@ impl Ranks for Scorer {
     }
 }
 
-impl Ranks for AttributeScorer {
+impl Answerer for AttributeScorer {
     fn model(&self) -> &Model {
         AttributeScorer::model(self).model()
     }

@@ -5,7 +5,7 @@
 //! scorer decides which users are candidates, which is where a filter joins. A stopped or killed
 //! run goes on behind its last finished block and ends with the same bytes.
 
-use super::asked::{Member, Questions, Ranks, Refused};
+use super::asked::{Answerer, Member, Questions, Refused};
 use super::blocks::Blocks;
 use super::lines::Lines;
 use super::parse::{Query, parse};
@@ -112,7 +112,7 @@ pub enum SegmentError {
 /// [`SegmentError::Input`] before any scoring when a source is not JSON Lines or the sources have
 /// more than `max_records` records.
 pub fn run(
-    scorer: &dyn Ranks,
+    scorer: &dyn Answerer,
     sources: &[&dyn Source],
     sinks: &mut dyn FnMut(usize) -> io::Result<Box<dyn Sink>>,
     options: &SegmentOptions,
@@ -159,7 +159,7 @@ struct Plan<'a> {
 
 /// First pass: counts, checks and collects.
 fn plan<'a>(
-    scorer: &'a dyn Ranks,
+    scorer: &'a dyn Answerer,
     sources: &[&dyn Source],
     options: &SegmentOptions,
     progress: &dyn Progress,
@@ -216,7 +216,7 @@ fn not_json_lines(source: &dyn Source) -> SegmentError {
 
 /// Scores the distinct queries in blocks; those that an earlier try finished are taken up.
 fn score(
-    scorer: &dyn Ranks,
+    scorer: &dyn Answerer,
     plan: &Plan<'_>,
     options: &SegmentOptions,
     progress: &dyn Progress,
@@ -241,7 +241,12 @@ fn score(
 }
 
 /// Stands for all that decides the bytes of the blocks: model, queries, lengths.
-fn fingerprint(scorer: &dyn Ranks, plan: &Plan<'_>, ranking_len: usize, block_len: usize) -> u64 {
+fn fingerprint(
+    scorer: &dyn Answerer,
+    plan: &Plan<'_>,
+    ranking_len: usize,
+    block_len: usize,
+) -> u64 {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     for (name, checksum) in &scorer.model().card().checksums {
@@ -275,7 +280,7 @@ struct Renderer<'a> {
 
 impl<'a> Renderer<'a> {
     fn new(
-        scorer: &dyn Ranks,
+        scorer: &dyn Answerer,
         plan: &'a Plan<'a>,
         blocks: &'a Blocks,
         options: &SegmentOptions,

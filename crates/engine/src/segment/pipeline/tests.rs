@@ -124,7 +124,7 @@ type Outcome = (Result<SegmentStatistics, SegmentError>, Vec<String>);
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
 fn segment(
-    scorer: &dyn Ranks,
+    scorer: &dyn Answerer,
     files: Files<'_>,
     options: &SegmentOptions,
     progress: &dyn Progress,
@@ -138,7 +138,7 @@ fn segment(
 }
 
 fn segment_sources(
-    scorer: &dyn Ranks,
+    scorer: &dyn Answerer,
     sources: &[&dyn Source],
     options: &SegmentOptions,
     progress: &dyn Progress,
