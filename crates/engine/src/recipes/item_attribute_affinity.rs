@@ -40,7 +40,7 @@ pub struct Trained {
 /// Trains the recipe.
 ///
 /// # Errors
-/// [`Error::Input`] with a sentence for the user where the items have no usable attribute.
+/// [`Error::Data`] where the items have no usable attribute.
 pub fn train(
     data: &TrainingData,
     options: &TrainOptions,
@@ -49,9 +49,9 @@ pub fn train(
 ) -> Result<Trained, Error> {
     let mut work = Work::new(progress, clock, 2 * (1 + u64::from(options.final_fit)));
     let start = work.seconds();
-    let index = AttributeIndex::new(&data.attributes).map_err(Error::Input)?;
+    let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
-        return Err(Error::Input(NO_COLUMN.into()));
+        return Err(Error::Data(NO_COLUMN.into()));
     }
     let whole = Prefix::whole(&data.interactions);
     let oldest = whole.oldest_four_fifths();
@@ -92,9 +92,9 @@ pub fn train_on(
     clock: &dyn Clock,
 ) -> Result<AttributeModel, Error> {
     let mut work = Work::new(progress, clock, 2);
-    let index = AttributeIndex::new(&data.attributes).map_err(Error::Input)?;
+    let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
-        return Err(Error::Input(NO_COLUMN.into()));
+        return Err(Error::Data(NO_COLUMN.into()));
     }
     let whole = Prefix::whole(&data.interactions);
     fit(&whole, Question::NextHorizon, &index, options, &mut work)

@@ -85,6 +85,9 @@ pub trait Questions {
     /// # Errors
     /// The sentence for the line, or that the question was never noted.
     fn place(&self, text: &str) -> Result<usize, Refused>;
+    /// What to add to the scores of a question to have log μ, where a user comes with probability
+    /// 1 − exp(−μ) within the horizon.
+    fn log_constant(&self, place: usize) -> f64;
     /// The best users of the questions with these numbers.
     fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error>;
     /// Adds to the fingerprint all that the questions are.
@@ -187,6 +190,10 @@ impl Questions for Items<'_> {
         place.checked_sub(1).ok_or(Refused::Unplanned)
     }
 
+    fn log_constant(&self, place: usize) -> f64 {
+        f64::from(self.scorer.model().item_offset(self.items[place] as usize))
+    }
+
     fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error> {
         self.scorer.top_users(&self.items[places], k, threads)
     }
@@ -268,6 +275,11 @@ impl Questions for Attributes<'_> {
                 crate::attributes::Unanswerable::NoItem
             ))
         })
+    }
+
+    /// The head's scores are complete.
+    fn log_constant(&self, _: usize) -> f64 {
+        0.0
     }
 
     fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error> {
