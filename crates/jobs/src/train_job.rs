@@ -7,7 +7,7 @@
 use crate::artifacts::publish_directory;
 use crate::failure::Failure;
 use crate::runner::Job;
-use crate::training::{self, TrainRequest};
+use crate::training::{self, Recipe, TrainRequest};
 use fail::fail_point;
 use kindred_catalog::records::{Dataset, Generation, SolutionVersion, status};
 use kindred_types::arn::DATASET_INTERACTIONS;
@@ -27,6 +27,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     }
     std::fs::create_dir_all(&staged)?;
     let request = TrainRequest {
+        recipe: Recipe::of_arn(&version.recipe_arn),
         generations,
         event_type: version.event_type.clone(),
         config: version.config.clone(),

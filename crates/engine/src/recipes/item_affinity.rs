@@ -159,7 +159,7 @@ fn settings() -> BTreeMap<String, f64> {
         .into()
 }
 
-fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
+pub(crate) fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
     Ok(rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.max(1))
         .build()?)
