@@ -5,129 +5,49 @@
 //! simple rankings. Figures are defined in `docs/MODEL.md`, "Metrics", and computed by
 //! `kindred_engine::metrics`; the words are in `text`.
 
+mod args;
+mod asked;
 mod text;
 
 use crate::CliError;
-use crate::inputs::{self, Bar, Scratch, open_file, place};
-use clap::{Args, ValueEnum};
+use crate::inputs::{self, Bar, Scratch};
+use args::{Part, Recipe, Towers};
+use asked::Asked;
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::snapshot::{
     SnapshotFacts, SnapshotLimits, TrainingFilter, load_interactions,
 };
-use kindred_engine::data::source::open_unpacked;
-use kindred_engine::data::table::{TableLimits, load_items};
+use kindred_engine::data::table::{Table, TableLimits, load_items};
+use kindred_engine::interactions::Interactions;
 use kindred_engine::metrics::{
-    Cut, Evaluation, Protocol, Queries, delivered_item_model, time_split,
+    Cut, Evaluation, Protocol, Queries, Ranks, delivered_item_model, time_split,
 };
 use kindred_engine::model::Card;
 use kindred_engine::recipes::item_affinity::{ModelChoice, TrainOptions, Without};
-use kindred_engine::score::Scorer;
+use kindred_engine::recipes::item_attribute_affinity;
+use kindred_engine::score::{AttributeScorer, Scorer};
 use kindred_jobs::training;
 use kindred_server::{Settings, parts};
 use kindred_types::schema::DatasetType;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub(crate) use args::EvaluateArgs;
 
 const DAY: i64 = 86_400;
 /// Longest horizon unless one is given: 30 days.
 const HORIZON_SECONDS_MAX: i64 = 30 * DAY;
 /// The horizon is this part of the span of the data, if that is shorter.
 const HORIZON_PARTS: i64 = 10;
-/// Largest file of queries.
-const QUERIES_BYTES_MAX: u64 = 1 << 30;
-
-/// Arguments of `kindred evaluate`.
-#[derive(Debug, Args)]
-pub(crate) struct EvaluateArgs {
-    /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
-    #[arg(long, value_name = "FILE")]
-    interactions: PathBuf,
-    /// CSV file of items.
-    #[arg(long, value_name = "FILE")]
-    items: Option<PathBuf>,
-    /// Avro schema of the interactions; inferred from the header if not given.
-    #[arg(long, value_name = "FILE")]
-    interactions_schema: Option<PathBuf>,
-    /// Avro schema of the items; inferred from the header if not given.
-    #[arg(long, value_name = "FILE")]
-    items_schema: Option<PathBuf>,
-    /// How users are ranked [default: every recipe the files are enough for].
-    #[arg(long, value_enum)]
-    recipe: Option<Recipe>,
-    /// The moment that separates what the model sees from what it has to predict: epoch seconds or
-    /// YYYY-MM-DD (UTC) [default: one horizon before the end of the data].
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    split: Option<i64>,
-    /// Days after the split that count [default: 30, but at most a tenth of the data's span].
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
-    horizon_days: Option<u32>,
-    /// Leave out users who had the item before: for things that nobody takes twice.
-    #[arg(long)]
-    first_time_only: bool,
-    /// Ask for these items only: JSON Lines, one `{"itemId": "..."}` a line.
-    #[arg(long, value_name = "FILE")]
-    queries: Option<PathBuf>,
-    /// Which towers may serve.
-    #[arg(long, value_enum, default_value_t = Towers::Auto)]
-    model: Towers,
-    /// Leave a part of the model out, to see what it earns; may be repeated.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    without: Vec<Part>,
-    /// Length of the model's vectors.
-    #[arg(long, default_value_t = 149, value_parser = clap::value_parser!(u64).range(32..=256))]
-    hidden_dimension: u64,
-    /// Threads; 0 for all cores. The figures do not depend on it.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Configuration file; its `training.*` and `import.*` keys apply.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print one JSON object per recipe instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-/// The recipes that can be evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Recipe {
-    /// Users who are likely to want this very item.
-    ItemAffinity,
-}
-
-/// Names of [`ModelChoice`].
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Towers {
-    /// Whichever validation prefers.
-    Auto,
-    /// Trained by looking back.
-    Lookback,
-    /// Implicit alternating least squares.
-    Ials,
-}
-
-/// Names of the parts of [`Without`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Every user is as active as any other.
-    Intensity,
-    /// Training on the next event instead of on later ones.
-    Lookback,
-    /// Known items weigh like unknown ones.
-    Kappa,
-    /// No own history of the item.
-    OwnHistory,
-}
-
 /// What was found about one recipe.
 #[derive(Debug)]
 struct Report {
-    recipe: &'static str,
+    recipe: Recipe,
     evaluation: Evaluation,
-    /// Queries for items that are not known before the split.
+    /// Named queries for what is not known before the split.
     queries_unknown: usize,
     card: Card,
     notes: Vec<String>,
@@ -137,7 +57,7 @@ impl Report {
     fn json(&self) -> Result<Value, CliError> {
         let failed = |error: serde_json::Error| CliError::failed(error.to_string());
         let mut all = serde_json::to_value(&self.evaluation).map_err(failed)?;
-        all["recipe"] = self.recipe.into();
+        all["recipe"] = self.recipe.name().into();
         all["queries_unknown"] = self.queries_unknown.into();
         all["towers"] = self.card.towers.as_str().into();
         all["notes"] = serde_json::to_value(&self.notes).map_err(failed)?;
@@ -187,26 +107,63 @@ impl Run<'_> {
     }
 
     fn all(&self) -> Result<Vec<Report>, CliError> {
+        let asked = self.args.queries.as_deref().map(Asked::read).transpose()?;
+        let recipes = self.recipes(asked.as_ref())?;
         let day = self.cut()?;
-        let recipes = match self.args.recipe {
-            Some(recipe) => vec![recipe],
-            None => vec![Recipe::ItemAffinity],
-        };
         recipes
             .into_iter()
             .map(|recipe| match recipe {
-                Recipe::ItemAffinity => self.item_affinity(&day),
+                Recipe::ItemAffinity => self.item_affinity(&day, asked.as_ref()),
+                Recipe::ItemAttributeAffinity => self.item_attribute_affinity(&day, asked.as_ref()),
             })
             .collect()
     }
 
+    /// The recipe asked for, or those that files and queries are there for.
+    fn recipes(&self, asked: Option<&Asked>) -> Result<Vec<Recipe>, CliError> {
+        let has_items = self.args.items.is_some();
+        let wanted = |recipe: &Recipe| match recipe {
+            Recipe::ItemAffinity => asked.is_none_or(|asked| !asked.items.is_empty()),
+            Recipe::ItemAttributeAffinity => {
+                has_items && asked.is_none_or(|asked| !asked.attributes.is_empty())
+            }
+        };
+        let all = [Recipe::ItemAffinity, Recipe::ItemAttributeAffinity];
+        let recipes: Vec<Recipe> = match self.args.recipe {
+            Some(recipe) => vec![recipe],
+            None => all.into_iter().filter(wanted).collect(),
+        };
+        if recipes.contains(&Recipe::ItemAttributeAffinity) && !has_items {
+            let text = "--recipe item-attribute-affinity needs the attributes of --items FILE";
+            return Err(CliError::Usage(text.into()));
+        }
+        if let Some(recipe) = recipes.iter().find(|recipe| !wanted(recipe)) {
+            return Err(CliError::Usage(format!(
+                "--queries: no line has an {}, which {} needs",
+                recipe.member(),
+                recipe.name()
+            )));
+        }
+        if recipes.is_empty() {
+            return Err(CliError::Usage(
+                "--queries asks for nothing, or for attributes without --items FILE".into(),
+            ));
+        }
+        Ok(recipes)
+    }
+
     /// Reads the files and cuts the data at the split.
     fn cut(&self) -> Result<Day, CliError> {
-        let (data, facts) = self.load()?;
+        let (interactions, facts) = self.interactions()?;
         let (time, horizon_seconds) = split(self.args, &facts)?;
-        let cut = Cut::new(&data, time, horizon_seconds);
-        drop(data);
+        // The facts that make the seed are those of the interactions alone.
+        let bare = TrainingData::bare(interactions);
+        let mut cut = Cut::new(&bare, time, horizon_seconds);
         let known = SnapshotFacts::of(&cut.training.interactions);
+        if let Some(items) = self.items()? {
+            let data = TrainingData::join(bare.interactions, &items, &BTreeSet::new());
+            cut = Cut::new(&data, time, horizon_seconds);
+        }
         training::minimums(&self.settings.jobs().training)
             .check(&known, &TrainingFilter::default())
             .map_err(|reason| {
@@ -228,34 +185,25 @@ impl Run<'_> {
         })
     }
 
-    /// All interactions, with the items' attributes if there are any.
-    fn load(&self) -> Result<(TrainingData, SnapshotFacts), CliError> {
-        let args = self.args;
-        let generations = |dir| {
-            [Generation {
-                dir,
-                mode: Mode::Full,
-            }]
-        };
-        let failed = |error: kindred_engine::data::Error| CliError::failed(error.to_string());
-        let dir = self.import(
-            DatasetType::Interactions,
-            &args.interactions,
-            args.interactions_schema.as_deref(),
-        )?;
+    fn interactions(&self) -> Result<(Interactions, SnapshotFacts), CliError> {
+        let file = &self.args.interactions;
+        let schema = self.args.interactions_schema.as_deref();
+        let generation = self.import(DatasetType::Interactions, file, schema)?;
         let filter = TrainingFilter::default();
         let limits = SnapshotLimits::default();
-        let (interactions, facts) =
-            load_interactions(&generations(dir), &filter, &limits, &self.progress)
-                .map_err(failed)?;
-        let Some(items) = &args.items else {
-            return Ok((TrainingData::bare(interactions), facts));
+        load_interactions(&[generation], &filter, &limits, &self.progress).map_err(data_failed)
+    }
+
+    fn items(&self) -> Result<Option<Table>, CliError> {
+        let Some(file) = &self.args.items else {
+            return Ok(None);
         };
-        let dir = self.import(DatasetType::Items, items, args.items_schema.as_deref())?;
+        let schema = self.args.items_schema.as_deref();
+        let generation = self.import(DatasetType::Items, file, schema)?;
         let limits = TableLimits::default();
-        let table = load_items(&generations(dir), &limits, &self.progress).map_err(failed)?;
-        let data = TrainingData::join(interactions, &table, &BTreeSet::new());
-        Ok((data, facts))
+        load_items(&[generation], &limits, &self.progress)
+            .map(Some)
+            .map_err(data_failed)
     }
 
     fn import(
@@ -263,35 +211,97 @@ impl Run<'_> {
         kind: DatasetType,
         file: &Path,
         schema: Option<&Path>,
-    ) -> Result<PathBuf, CliError> {
+    ) -> Result<Generation, CliError> {
         let invalid_max = self.settings.jobs().import_max_invalid_rows;
-        inputs::import(
-            kind,
-            file,
-            schema,
-            &self.scratch,
-            invalid_max,
-            &self.progress,
-        )
+        let (scratch, progress) = (&self.scratch, &self.progress);
+        let dir = inputs::import(kind, file, schema, scratch, invalid_max, progress)?;
+        let mode = Mode::Full;
+        Ok(Generation { dir, mode })
     }
 
-    fn item_affinity(&self, day: &Day) -> Result<Report, CliError> {
-        let asked = self.queries(&day.cut.training.interactions.items)?;
-        let protocol = Protocol {
-            first_time_only: self.args.first_time_only,
-            queries: asked.queries,
+    fn item_affinity(&self, day: &Day, asked: Option<&Asked>) -> Result<Report, CliError> {
+        let items = &day.cut.training.interactions.items;
+        let (queries, unknown) = match asked {
+            Some(asked) => {
+                let numbers: Vec<u32> = asked
+                    .items
+                    .iter()
+                    .filter_map(|id| items.binary_search(id).ok())
+                    .map(|item| item as u32)
+                    .collect();
+                let unknown = asked.items.len() - numbers.len();
+                (Some(Queries::of_items(numbers)), unknown)
+            }
+            None => (None, 0),
         };
         let scorer = self.item_model(day)?;
         let card = scorer.model().card().clone();
+        let protocol = Protocol {
+            first_time_only: self.args.first_time_only,
+            queries,
+            without_past: None,
+        };
+        self.report(Recipe::ItemAffinity, day, &scorer, card, &protocol, unknown)
+    }
+
+    fn item_attribute_affinity(
+        &self,
+        day: &Day,
+        asked: Option<&Asked>,
+    ) -> Result<Report, CliError> {
+        let options = self.options(&day.known);
+        let data = &day.cut.training;
+        let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
+            .map_err(engine_failed)?;
+        let index = model.index();
+        let (queries, unknown) = match asked {
+            Some(asked) => {
+                let answerable = asked.attributes.iter();
+                let values: BTreeSet<Box<[u32]>> = answerable
+                    .filter_map(|query| index.resolve(query).ok())
+                    .collect();
+                let unknown = asked.attributes.iter();
+                let unknown = unknown
+                    .filter(|query| index.resolve(query).is_err())
+                    .count();
+                let sets: Vec<Vec<u32>> = values.iter().map(|v| index.items_with_all(v)).collect();
+                (sets.iter().map(Vec::as_slice).collect(), unknown)
+            }
+            None => {
+                let listed: Vec<u32> = index.listed();
+                let sets: Queries = listed.iter().map(|&v| index.items_with(v)).collect();
+                (sets, 0)
+            }
+        };
+        let card = model.card().clone();
+        let scorer = AttributeScorer::new(Arc::new(model), None);
+        let protocol = Protocol {
+            first_time_only: self.args.first_time_only,
+            without_past: Some(queries.clone()),
+            queries: Some(queries),
+        };
+        let recipe = Recipe::ItemAttributeAffinity;
+        self.report(recipe, day, &scorer, card, &protocol, unknown)
+    }
+
+    fn report(
+        &self,
+        recipe: Recipe,
+        day: &Day,
+        ranks: &dyn Ranks,
+        card: Card,
+        protocol: &Protocol,
+        queries_unknown: usize,
+    ) -> Result<Report, CliError> {
         let evaluation =
-            time_split(&scorer, &day.cut, &protocol, self.threads()).map_err(engine_failed)?;
+            time_split(ranks, &day.cut, protocol, self.threads()).map_err(engine_failed)?;
         if evaluation.queries == 0 {
             return Err(nobody_came(self.args, &day.cut, &evaluation));
         }
         Ok(Report {
-            recipe: "item-affinity",
+            recipe,
             evaluation,
-            queries_unknown: asked.unknown,
+            queries_unknown,
             notes: day.notes.iter().chain(&card.notes).cloned().collect(),
             card,
         })
@@ -312,7 +322,7 @@ impl Run<'_> {
         let settings = self.settings.jobs();
         TrainOptions {
             dimension: usize::try_from(self.args.hidden_dimension).unwrap_or(usize::MAX),
-            seed: training::seed(settings.training.seed, facts),
+            seed: training::seed(settings.training.seed, &facts.checksum),
             threads: self.threads(),
             model: match self.args.model {
                 Towers::Auto => ModelChoice::Auto,
@@ -335,30 +345,6 @@ impl Run<'_> {
             threads => threads,
         }
     }
-
-    /// The queries of `--queries`; `items` are the known ones, ascending.
-    fn queries(&self, items: &[String]) -> Result<AskedItems, CliError> {
-        let Some(path) = &self.args.queries else {
-            return Ok(AskedItems::default());
-        };
-        let ids = read_queries(path)?;
-        let known: Vec<u32> = ids
-            .iter()
-            .filter_map(|id| items.binary_search(id).ok())
-            .map(|item| item as u32)
-            .collect();
-        if known.is_empty() {
-            return Err(CliError::failed(format!(
-                "--queries {}: none of its {} items is known before the split",
-                path.display(),
-                ids.len()
-            )));
-        }
-        Ok(AskedItems {
-            unknown: ids.len() - known.len(),
-            queries: Some(Queries::of_items(known)),
-        })
-    }
 }
 
 /// The day of the split: what is known, and what comes.
@@ -369,11 +355,8 @@ struct Day {
     notes: Vec<String>,
 }
 
-/// What `--queries` asks for; no queries stand for all.
-#[derive(Default)]
-struct AskedItems {
-    queries: Option<Queries>,
-    unknown: usize,
+fn data_failed(error: kindred_engine::data::Error) -> CliError {
+    CliError::failed(error.to_string())
 }
 
 fn engine_failed(error: kindred_engine::Error) -> CliError {
@@ -431,7 +414,8 @@ fn nobody_came(args: &EvaluateArgs, cut: &Cut, found: &Evaluation) -> CliError {
     };
     let split = text::time(cut.time);
     if found.queries_asked == 0 {
-        return CliError::failed(format!("{of}: nobody had any of the items before {split}"));
+        let what = "nothing that is asked for was known and used";
+        return CliError::failed(format!("{of}: {what} before {split}"));
     }
     let how = if args.first_time_only {
         " for the first time"
@@ -439,54 +423,10 @@ fn nobody_came(args: &EvaluateArgs, cut: &Cut, found: &Evaluation) -> CliError {
         ""
     };
     CliError::failed(format!(
-        "{of}: for none of the {} items asked a known user came{how} within {:.1} days of {split}",
+        "{of}: for none of the {} queries a known user came{how} within {:.1} days of {split}",
         found.queries_asked,
         cut.horizon_seconds as f64 / DAY as f64,
     ))
-}
-
-/// The distinct item ids of a file of queries, ascending.
-fn read_queries(path: &Path) -> Result<BTreeSet<String>, CliError> {
-    let source = open_file(path)?;
-    let reader = open_unpacked(&source)
-        .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-    let mut content = String::new();
-    reader
-        .take(QUERIES_BYTES_MAX + 1)
-        .read_to_string(&mut content)
-        .map_err(|error| place(path, &error))?;
-    let wrong = |line: usize, what: &str| {
-        CliError::Usage(format!("--queries {}, line {line}: {what}", path.display()))
-    };
-    if content.len() as u64 > QUERIES_BYTES_MAX {
-        return Err(wrong(1, "the file is larger than 1 GiB"));
-    }
-    let mut ids = BTreeSet::new();
-    for (number, line) in content.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let query: Value = serde_json::from_str(line)
-            .map_err(|error| wrong(number + 1, &format!("not a JSON object: {error}")))?;
-        let id = match &query["itemId"] {
-            Value::String(id) => id.clone(),
-            Value::Number(id) if id.is_i64() || id.is_u64() => id.to_string(),
-            _ => return Err(wrong(number + 1, "expected {\"itemId\": \"...\"}")),
-        };
-        ids.insert(id);
-    }
-    Ok(ids)
-}
-
-/// Epoch seconds, or midnight UTC of a day.
-fn parse_time(text: &str) -> Result<i64, String> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Ok(seconds);
-    }
-    let form = time::macros::format_description!("[year]-[month]-[day]");
-    time::Date::parse(text, form)
-        .map(|date| date.midnight().assume_utc().unix_timestamp())
-        .map_err(|_| format!("{text}: expected epoch seconds or YYYY-MM-DD"))
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use crate::settings::TrainingSettings;
 use kindred_catalog::records;
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
-use kindred_engine::data::snapshot::{
-    self, EventRule, Minimums, SnapshotFacts, SnapshotLimits, TrainingFilter,
-};
+use kindred_engine::data::snapshot::{self, EventRule, Minimums, SnapshotLimits, TrainingFilter};
 use kindred_engine::model::RECIPE_ITEM_ATTRIBUTE_AFFINITY;
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
@@ -83,7 +81,7 @@ pub fn train(
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
     let options = TrainOptions {
         dimension: dimension(request.config.as_ref()),
-        seed: seed(request.settings.seed, &facts),
+        seed: seed(request.settings.seed, &facts.checksum),
         threads: request.threads,
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
@@ -178,7 +176,7 @@ fn dimension(config: Option<&Value>) -> usize {
 
 /// The seed of a training: the configured one plus the data's share, the first eight bytes of the
 /// snapshot's checksum.
-pub fn seed(configured: u64, facts: &SnapshotFacts) -> u64 {
-    let digits = facts.checksum.get(..16).unwrap_or_default();
+pub fn seed(configured: u64, checksum: &str) -> u64 {
+    let digits = checksum.get(..16).unwrap_or_default();
     configured.wrapping_add(u64::from_str_radix(digits, 16).unwrap_or_default())
 }

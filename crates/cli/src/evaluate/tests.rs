@@ -1,11 +1,13 @@
 //! On the bundled sample: the segments are those of a job on a file cut by hand, the figures are
 //! counted again from the two files, and no number of threads changes them.
 
+use super::args::parse_time;
 use super::*;
 use crate::{Cli, Command, sample};
 use clap::Parser;
 use flate2::read::GzDecoder;
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use tempfile::TempDir;
 
 /// 2017-12-01, of a year that ends on 2018-01-01.
@@ -269,7 +271,7 @@ fn what_cannot_be_evaluated_is_said_with_the_flag() {
         ),
         (
             &["--queries", &nothing_known],
-            "none of its 1 items is known before the split",
+            "nothing that is asked for was known and used before",
         ),
         (&["--queries", &broken], "line 3: expected {\"itemId\""),
     ];
@@ -323,6 +325,67 @@ fn named_queries_and_unknown_ones() {
     assert_eq!((report.evaluation.queries, report.queries_unknown), (2, 1));
     assert_eq!(report.evaluation.population, 40);
     assert!(text::table(report).contains("1 more are unknown"));
+}
+
+#[test]
+fn with_items_both_recipes_are_measured() {
+    let dir = TempDir::new().unwrap();
+    let all = write(&dir, 4, |_| true, "all.csv");
+    let items = dir.path().join("items.csv.gz");
+    std::fs::write(&items, sample::FILES[1].1).unwrap();
+    let queries = dir.path().join("queries.jsonl");
+    let lines = [
+        r#"{"itemAttributes": "ITEMS.DEPARTMENT = \"GROCERY\" AND ITEMS.BRAND = \"Private\""}"#,
+        r#"{"itemAttributes": "ITEMS.BRAND = \"Private\" AND ITEMS.DEPARTMENT = \"GROCERY\""}"#,
+        r#"{"itemAttributes": "ITEMS.BRAND = \"Nobody's\""}"#,
+    ];
+    std::fs::write(&queries, lines.join("\n")).unwrap();
+    let common = [
+        "--interactions",
+        path_text(&all),
+        "--items",
+        path_text(&items),
+        "--hidden-dimension",
+        "32",
+    ];
+    let found = reports(&arguments(&common)).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].recipe, Recipe::ItemAffinity);
+    let attributes = &found[1].evaluation;
+    assert_eq!(found[1].recipe, Recipe::ItemAttributeAffinity);
+    assert!(attributes.queries > 100, "{attributes:?}");
+    let recall = attributes.model.recall_at_1_percent;
+    for baseline in &attributes.baselines[..2] {
+        let simple = baseline.figures.recall_at_1_percent;
+        assert!(recall > simple, "{baseline:?} {attributes:?}");
+    }
+
+    let words = common
+        .iter()
+        .copied()
+        .chain(["--queries", path_text(&queries)]);
+    let found = reports(&arguments(&words.collect::<Vec<_>>())).unwrap();
+    assert_eq!(found.len(), 1);
+    let (named, unknown) = (&found[0].evaluation, found[0].queries_unknown);
+    assert_eq!((named.queries, named.queries_asked, unknown), (1, 1, 1));
+    let words = common[..2]
+        .iter()
+        .copied()
+        .chain(["--queries", path_text(&queries)]);
+    let error = reports(&arguments(&words.collect::<Vec<_>>())).unwrap_err();
+    assert!(
+        error.to_string().contains("without --items FILE"),
+        "{error}"
+    );
+    let recipe = ["--recipe", "item-attribute-affinity"];
+    let words = common[..2].iter().copied().chain(recipe);
+    let error = reports(&arguments(&words.collect::<Vec<_>>())).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("needs the attributes of --items"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn head(out: &mut String, report: &Report) {
         out,
         &format!(
             "{}: who came in the {:.1} days from {}, told from what happened before",
-            report.recipe,
+            report.recipe.name(),
             found.horizon_seconds as f64 / DAY as f64,
             time(found.split)
         ),
@@ -57,9 +57,10 @@ fn head(out: &mut String, report: &Report) {
         "somebody"
     };
     let mut text = format!(
-        "{} users; {} items asked, {people} came for {}",
+        "{} users; {} {} asked, {people} came for {}",
         count(found.population as u64),
         count(found.queries_asked as u64),
+        report.recipe.asked(),
         count(found.queries as u64)
     );
     if report.queries_unknown > 0 {
@@ -102,7 +103,7 @@ fn rankings(out: &mut String, found: &Evaluation) {
     };
     line(
         out,
-        &format!("(share found: of all users who came, averaged over the items{new})\n"),
+        &format!("(share found: of all users who came, averaged over what is asked{new})\n"),
     );
 }
 
@@ -164,9 +165,9 @@ fn calibration(out: &mut String, found: &Evaluation) {
     }
     line(
         out,
-        "Do the probabilities come true? (the best 20 % of the users for each item, in groups of equal size)",
+        "Do the probabilities come true? (the best 20 % of the users each time, in groups of equal size)",
     );
-    row(out, "pairs of user and item", ["predicted", "happened"]);
+    row(out, "pairs of user and query", ["predicted", "happened"]);
     for bin in &calibration.bins {
         row(
             out,
@@ -209,7 +210,7 @@ fn cold_items(out: &mut String, cold: &ColdItems, k: usize) {
     line(
         out,
         &format!(
-            "\nItems nobody had before the split, known by their attributes: {} (segments of {})",
+            "\nAsked for what nobody had before the split, known by attributes alone: {} (segments of {})",
             count(cold.queries as u64),
             count(k as u64)
         ),

@@ -1,5 +1,7 @@
 //! Items that nobody had before the split: does the model know from their attributes who will come?
 
+use std::borrow::Cow;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -45,19 +47,24 @@ pub struct ColdModel {
     pub gain_interval: [f64; 2],
 }
 
-/// Measures lists of `k` users; `active` are the most active ones. None if there is no such item.
+/// Measures lists of 1 % of the users for those of `candidates` (all items if absent) that have no
+/// past; `active` are all users, the most active first. None if there is no such query.
 pub(crate) fn measure(
     ranks: &dyn Ranks,
     cut: &Cut,
     pairs: &Pairs,
+    candidates: Option<&Queries>,
     active: &[u32],
-    k: usize,
 ) -> Option<ColdItems> {
     let came = cut.came();
-    let items = (0..came.rows() as u32).filter(|&item| {
-        pairs.popularity(item as usize) == 0 && came.range(item as usize).len() >= ACTUAL_MIN
-    });
-    let queries = Queries::of_items(items);
+    let k = active.len().div_ceil(100);
+    let all = || Queries::of_items(0..came.rows() as u32);
+    let candidates = candidates.map_or_else(|| Cow::Owned(all()), Cow::Borrowed);
+    let is_cold = |items: &&[u32]| {
+        let mut past = items.iter().map(|&item| pairs.popularity(item as usize));
+        past.all(|users| users == 0) && users_of_any(came, items).len() >= ACTUAL_MIN
+    };
+    let queries: Queries = candidates.iter().filter(is_cold).collect();
     if queries.is_empty() {
         return None;
     }

@@ -53,6 +53,8 @@ pub struct Protocol {
     /// The queries, those without an event before the split left aside; every item that has one if
     /// absent.
     pub queries: Option<Queries>,
+    /// What is measured as being without a past, if it is: every item if absent.
+    pub without_past: Option<Queries>,
 }
 
 /// The figures of an evaluation; the lists have `k` users, and recall is of all actual users.
@@ -187,7 +189,7 @@ fn measure(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol) -> Evaluation {
     for block in numbered.chunks(measured.block_len(&asked)) {
         measured.add_block(block);
     }
-    measured.finish(all.len())
+    measured.finish(all.len(), protocol.without_past.as_ref())
 }
 
 /// The model of `aws-item-affinity` that a job of the service would deliver for `data`. The metrics'
@@ -437,7 +439,7 @@ impl<'a> Measured<'a> {
         }
     }
 
-    fn finish(self, queries_asked: usize) -> Evaluation {
+    fn finish(self, queries_asked: usize, without_past: Option<&Queries>) -> Evaluation {
         let population = self.users.len();
         let [model, first_time] = &self.tallies[0];
         let queries = model.queries();
@@ -471,7 +473,7 @@ impl<'a> Measured<'a> {
                     }
                 })
                 .collect(),
-            cold_items: cold::measure(self.ranks, self.cut, self.pairs, &self.active, self.k),
+            cold_items: cold::measure(self.ranks, self.cut, self.pairs, without_past, &self.active),
             calibration: self.calibration.finish(),
         }
     }
