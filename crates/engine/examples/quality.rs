@@ -12,7 +12,9 @@ use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::interactions::Interactions;
 use kindred_engine::metrics::{Split, time_split};
 use kindred_engine::progress::Progress;
-use kindred_engine::recipes::item_affinity::{DIMENSION_DEFAULT, TrainOptions, train};
+use kindred_engine::recipes::item_affinity::{
+    BUDGET_FLOPS_DEFAULT, DIMENSION_DEFAULT, ModelChoice, TrainOptions, Without, train,
+};
 use kindred_types::parts::Clock;
 use kindred_types::time::Timestamp;
 
@@ -107,7 +109,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: value("seed").unwrap_or(42) as u64,
         threads: value("threads").unwrap_or(2) as usize,
         final_fit: true,
-        ..TrainOptions::default()
+        model: if has("ials") {
+            ModelChoice::Ials
+        } else if has("lookback") {
+            ModelChoice::Lookback
+        } else {
+            ModelChoice::Auto
+        },
+        budget_flops: value("tflops").map_or(BUDGET_FLOPS_DEFAULT, |t| t as f64 * 1e12),
+        without: Without {
+            intensity: has("-intensity"),
+            lookback: has("-lookback"),
+            kappa: has("-kappa"),
+            own_history: has("-own"),
+        },
     };
     let mut rows = read(path)?;
     let watch = Watch(std::time::Instant::now());

@@ -16,7 +16,7 @@ use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
 use crate::progress::Progress;
 use crate::score::Scorer;
 use crate::train::events::Prefix;
-use crate::train::{self, Fitted, Question, Work, ials, kernels};
+use crate::train::{self, Fitted, Question, Work, candidates, ials, kernels};
 
 pub use crate::train::{BUDGET_FLOPS_DEFAULT, ModelChoice, TrainOptions, Without};
 
@@ -117,7 +117,7 @@ pub(crate) fn fit(
     } = fitted;
     let card = Card {
         recipe: RECIPE_ITEM_AFFINITY.into(),
-        towers: "ials".into(),
+        towers: choices.towers.clone(),
         dimension: options.dimension,
         seed: options.seed,
         users: prefix.users(),
@@ -151,8 +151,8 @@ fn settings() -> BTreeMap<String, f64> {
         ("unseen_per_pair_max", ials::UNSEEN_PER_PAIR_MAX),
         ("regularisation", ials::REGULARISATION),
         ("conjugate_gradient_steps", ials::STEPS as f64),
-        ("sweeps", train::SWEEPS as f64),
-        ("sweeps_after_validation", train::SWEEPS_AGAIN as f64),
+        ("sweeps", candidates::SWEEPS as f64),
+        ("sweeps_after_validation", candidates::SWEEPS_AGAIN as f64),
     ];
     settings
         .map(|(name, value)| (name.to_string(), value))
