@@ -1,10 +1,12 @@
-//! The `kindred` program: serve, demo, segment and the small commands beside them.
+//! The `kindred` program: serve, demo, segment, evaluate and the small commands beside them.
 //!
 //! Exit code 0 for success, 1 for a failed job or server, 2 for wrong usage; errors are one
 //! sentence on standard error that names the place.
 
 mod client;
 mod demo;
+mod evaluate;
+mod inputs;
 mod sample;
 mod segment;
 mod serve;
@@ -34,6 +36,8 @@ enum Command {
     Serve(ServeArgs),
     /// Rank users for items without a server: CSV files in, segments out.
     Segment(Box<segment::SegmentArgs>),
+    /// Measure how good the segments would have been: train on the past, compare with who came then.
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Print the `export` lines that point any AWS client at a server of this machine.
     Env {
         /// The server's data directory.
@@ -102,6 +106,7 @@ fn main() -> ExitCode {
         Command::Demo { dir } => demo::run(dir),
         Command::Serve(args) => serve::run(args),
         Command::Segment(args) => segment::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Env { data_dir } => serve::print_env(&data_dir),
         Command::Config { defaults: _ } => {
             print!("{}", kindred_server::config::defaults_documented());

@@ -4,29 +4,23 @@
 //! a scratch directory, a model is trained (or opened), and the queries are answered.
 
 use crate::CliError;
+use crate::inputs::{self, Bar, Scratch, failed, open_file, place};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use kindred_engine::data::csv;
 use kindred_engine::data::dataset::{Generation, Mode};
-use kindred_engine::data::import::{self, ImportOptions};
-use kindred_engine::data::source::{FileSource, Source, open_unpacked};
+use kindred_engine::data::source::Source;
 use kindred_engine::model::Model;
-use kindred_engine::progress::Progress;
 use kindred_engine::score::Scorer;
 use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
+use kindred_jobs::statistics;
 use kindred_jobs::training::{self, TrainRequest};
-use kindred_jobs::{Failure, statistics};
 use kindred_server::{Settings, parts};
-use kindred_types::parts::{Clock, Random, random_hex};
-use kindred_types::schema::{self, DatasetSchema, DatasetType};
+use kindred_types::parts::Clock;
+use kindred_types::schema::DatasetType;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Rows below the header that decide about the type of a column.
-const INFERENCE_ROWS: usize = 1000;
 
 /// Arguments of `kindred segment`.
 #[derive(Debug, Args)]
@@ -210,28 +204,15 @@ impl Run<'_> {
         file: &Path,
         schema: Option<&Path>,
     ) -> Result<PathBuf, CliError> {
-        let source = open_file(file)?;
-        let schema = match schema {
-            Some(path) => read_schema(path, kind)?,
-            None => infer_schema(kind, &source)?,
-        };
-        let out = self.scratch.join(kind.title());
-        std::fs::create_dir_all(&out).map_err(|error| place(&out, &error))?;
-        let options = ImportOptions {
-            max_invalid_rows: self.settings.jobs().import_max_invalid_rows,
-            location: file.display().to_string(),
-        };
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        import::import(
-            &schema,
-            &name,
-            &[&source as &dyn Source],
-            &options,
-            &out,
+        let invalid_max = self.settings.jobs().import_max_invalid_rows;
+        inputs::import(
+            kind,
+            file,
+            schema,
+            &self.scratch,
+            invalid_max,
             &self.progress,
         )
-        .map_err(|error| CliError::failed(error.to_string()))?;
-        Ok(out)
     }
 
     fn answer(&self, scorer: &Scorer, figures: &mut Value) -> Result<(), CliError> {
@@ -278,66 +259,6 @@ impl Run<'_> {
     }
 }
 
-/// A file that can be read more than once, as the engine does.
-fn open_file(path: &Path) -> Result<FileSource, CliError> {
-    let about = std::fs::metadata(path).map_err(|error| place(path, &error))?;
-    if !about.is_file() {
-        return Err(CliError::failed(format!(
-            "{}: not a regular file; it is read twice, so a pipe will not do",
-            path.display()
-        )));
-    }
-    FileSource::new(path).map_err(|error| place(path, &error))
-}
-
-/// A schema from the header and the first rows of a file.
-fn infer_schema(kind: DatasetType, source: &dyn Source) -> Result<DatasetSchema, CliError> {
-    let failed = |reason: String| CliError::failed(format!("{}: {reason}", source.name()));
-    let reader = open_unpacked(source).map_err(|error| failed(error.to_string()))?;
-    let mut records = csv::Reader::new(reader);
-    let mut rows = Vec::new();
-    while rows.len() <= INFERENCE_ROWS {
-        let record = records
-            .next_record()
-            .map_err(|error| failed(error.to_string()))?;
-        let Some(record) = record else { break };
-        let fields = (0..).map_while(|column| record.get(column));
-        rows.push(
-            fields
-                .map(|field| String::from_utf8_lossy(field).into_owned())
-                .collect(),
-        );
-    }
-    if rows.is_empty() {
-        return Err(failed("the file is empty".to_owned()));
-    }
-    let header: Vec<String> = rows.remove(0);
-    schema::infer(kind, &header, &rows).map_err(|error| failed(error.to_string()))
-}
-
-fn read_schema(path: &Path, kind: DatasetType) -> Result<DatasetSchema, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|error| place(path, &error))?;
-    let schema = schema::parse(&text, None)
-        .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-    if schema.kind != kind {
-        return Err(CliError::failed(format!(
-            "{}: a schema named {} was given for {}",
-            path.display(),
-            schema.kind.title(),
-            kind.title()
-        )));
-    }
-    Ok(schema)
-}
-
-fn place(path: &Path, error: &io::Error) -> CliError {
-    CliError::failed(format!("{}: {error}", path.display()))
-}
-
-fn failed(failure: Failure) -> CliError {
-    CliError::failed(failure.to_string())
-}
-
 /// The output file: written beside its place, renamed into it when it is complete.
 struct FileSink {
     file: BufWriter<File>,
@@ -381,55 +302,6 @@ impl Drop for FileSink {
     fn drop(&mut self) {
         // Gone after a success; after a failure nothing half-done stays.
         let _ = std::fs::remove_file(&self.part);
-    }
-}
-
-/// A scratch directory beside the output, removed at the end.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn new(output: &Path) -> Result<Self, CliError> {
-        let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
-        let name = format!(
-            ".kindred-{}",
-            random_hex(&parts::SystemRandom as &dyn Random, 6)
-        );
-        let path = parent.unwrap_or(Path::new(".")).join(name);
-        std::fs::create_dir_all(&path).map_err(|error| place(&path, &error))?;
-        Ok(Scratch { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Progress on standard error.
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        if let Ok(style) =
-            ProgressStyle::with_template("  {msg:28} {wide_bar} {percent:>3} %  {eta}")
-        {
-            bar.set_style(style);
-        }
-        Bar { bar }
-    }
-}
-
-impl Progress for Bar {
-    fn report(&self, step: &str, done: u64, total: u64, detail: &str) {
-        self.bar.set_length(total);
-        self.bar.set_position(done);
-        self.bar.set_message(format!("{step} {detail}"));
     }
 }
 

@@ -55,15 +55,11 @@ pub fn train(
     let limits = SnapshotLimits::default();
     let (interactions, facts) =
         snapshot::load_interactions(&request.generations, &filter, &limits, progress)?;
-    let minimums = Minimums {
-        interactions: request.settings.min_interactions,
-        users_with_two: request.settings.min_users,
-        users_with_two_percent: request.settings.min_user_share_percent,
-    };
+    let minimums = minimums(&request.settings);
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
     let options = TrainOptions {
         dimension: dimension(request.config.as_ref()),
-        seed: request.settings.seed.wrapping_add(checksum_seed(&facts)),
+        seed: seed(request.settings.seed, &facts),
         threads: request.threads,
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
@@ -110,6 +106,15 @@ pub fn generation(directory: &Path, record: &records::Generation) -> Generation 
     }
 }
 
+/// What the settings ask of the data.
+pub fn minimums(settings: &TrainingSettings) -> Minimums {
+    Minimums {
+        interactions: settings.min_interactions,
+        users_with_two: settings.min_users,
+        users_with_two_percent: settings.min_user_share_percent,
+    }
+}
+
 fn training_filter(request: &TrainRequest) -> TrainingFilter {
     let config = request.config.as_ref().unwrap_or(&Value::Null);
     let rules = config["eventsConfig"]["eventParametersList"].as_array();
@@ -136,8 +141,9 @@ fn dimension(config: Option<&Value>) -> usize {
         .unwrap_or(DIMENSION_DEFAULT)
 }
 
-/// The first eight bytes of the snapshot's checksum, as the seed's share of the data.
-fn checksum_seed(facts: &SnapshotFacts) -> u64 {
+/// The seed of a training: the configured one plus the data's share, the first eight bytes of the
+/// snapshot's checksum.
+pub fn seed(configured: u64, facts: &SnapshotFacts) -> u64 {
     let digits = facts.checksum.get(..16).unwrap_or_default();
-    u64::from_str_radix(digits, 16).unwrap_or_default()
+    configured.wrapping_add(u64::from_str_radix(digits, 16).unwrap_or_default())
 }

@@ -112,7 +112,7 @@ impl Values {
     }
 
     /// The values of `rows`, absent where there is no row.
-    fn taken(&self, rows: &[Option<usize>]) -> Values {
+    pub(crate) fn taken(&self, rows: &[Option<usize>]) -> Values {
         fn take<T: Clone>(values: &[Option<T>], rows: &[Option<usize>]) -> Vec<Option<T>> {
             rows.iter().map(|row| values[(*row)?].clone()).collect()
         }

@@ -83,6 +83,21 @@ pub struct SnapshotFacts {
     pub checksum: String,
 }
 
+impl SnapshotFacts {
+    /// The facts of interactions that are already filtered and free of duplicates; counts of rows are
+    /// those of the interactions.
+    pub fn of(interactions: &Interactions) -> SnapshotFacts {
+        let rows = interactions.len() as u64;
+        let mut facts = SnapshotFacts {
+            rows_read: rows,
+            rows_matched: rows,
+            ..SnapshotFacts::default()
+        };
+        complete(&mut facts, interactions);
+        facts
+    }
+}
+
 /// What a snapshot needs at least before a model is trained on it; zero asks for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Minimums {

@@ -5,7 +5,6 @@ use crate::model::Baseline;
 /// What a ranking reached over the queries so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    name: String,
     queries: usize,
     hits: f64,
     recall: f64,
@@ -16,9 +15,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// For rankings of users numbered below `users`.
-    pub(crate) fn new(name: &str, users: usize, actual_max: usize) -> Tally {
+    pub(crate) fn new(users: usize, actual_max: usize) -> Tally {
         Tally {
-            name: name.into(),
             queries: 0,
             hits: 0.0,
             recall: 0.0,
@@ -29,14 +27,17 @@ impl Tally {
 
     /// A query: who was predicted, who came (ascending, not empty).
     pub(crate) fn add(&mut self, predicted: &[u32], actual: &[u32]) {
-        let mut hits = 0usize;
         for &user in predicted {
             self.named[user as usize] = true;
-            hits += usize::from(actual.binary_search(&user).is_ok());
         }
+        let hits = hits(predicted, actual);
         self.queries += 1;
         self.hits += hits as f64;
         self.recall += hits as f64 / actual.len().min(self.actual_max) as f64;
+    }
+
+    pub(crate) fn queries(&self) -> usize {
+        self.queries
     }
 
     pub(crate) fn hits(&self) -> f64 {
@@ -53,14 +54,22 @@ impl Tally {
         named as f64 / population.max(1) as f64
     }
 
-    pub(crate) fn into_baseline(self, population: usize) -> Baseline {
+    pub(crate) fn into_baseline(self, name: &str, population: usize) -> Baseline {
         Baseline {
             coverage: self.coverage(population),
             hits_at_1_percent: self.hits(),
             recall_at_1_percent: self.recall(),
-            name: self.name,
+            name: name.into(),
         }
     }
+}
+
+/// How many of `predicted` are among `actual`, which ascends.
+pub(crate) fn hits(predicted: &[u32], actual: &[u32]) -> usize {
+    predicted
+        .iter()
+        .filter(|user| actual.binary_search(user).is_ok())
+        .count()
 }
 
 #[cfg(test)]
@@ -70,10 +79,10 @@ mod tests {
     #[test]
     fn the_worked_case_of_the_definition() {
         // U = 200, K = 2; a: actual {1,2,3}, predicted {1,9}; b: actual {4}, predicted {4,1}.
-        let mut tally = Tally::new("toy", 200, 2);
+        let mut tally = Tally::new(200, 2);
         tally.add(&[1, 9], &[1, 2, 3]);
         tally.add(&[4, 1], &[4]);
-        let found = tally.into_baseline(200);
+        let found = tally.into_baseline("toy", 200);
         assert_eq!(found.hits_at_1_percent, 1.0);
         assert_eq!(found.recall_at_1_percent, 0.75);
         assert_eq!(found.coverage, 0.015);
@@ -81,7 +90,7 @@ mod tests {
 
     #[test]
     fn no_queries_are_zeros() {
-        let found = Tally::new("none", 5, 1).into_baseline(5);
+        let found = Tally::new(5, 1).into_baseline("none", 5);
         assert_eq!(
             (
                 found.hits_at_1_percent,

@@ -1,315 +1,481 @@
-//! Evaluation on a point in time (`docs/MODEL.md`, "Metrics"): train on what came before, rank,
-//! and look who came in the horizon after.
+//! Evaluation on a point in time (`docs/MODEL.md`, "Metrics"): rank with what came before, and look
+//! who came in the horizon after.
+
+use std::borrow::Cow;
 
 use kindred_types::parts::Clock;
 use rand::SeedableRng;
+use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
-use super::held_out::drawn;
+use super::Ranks;
+use super::baselines::{OwnHistory, drawn, ranked, without};
+use super::calibration::{self, Calibration};
+use super::cold::{self, ColdItems};
+use super::cut::Cut;
+use super::overlap::Overlaps;
+use super::queries::{Queries, users_of_any};
 use super::tally::Tally;
+use crate::data::attributes::TrainingData;
 use crate::error::Error;
-use crate::interactions::Interactions;
-use crate::model::{Baseline, Card};
+use crate::model::Model;
 use crate::progress::Progress;
 use crate::recipes::item_affinity;
-use crate::score::Scorer;
+use crate::score::Ranking;
 use crate::train::events::{Pairs, Prefix};
 use crate::train::{Question, TrainOptions, Work};
 
-/// What to evaluate.
+/// Sizes at which the lift is measured, in thousandths of the population.
+const LIFT_SIZES: [usize; 6] = [5, 10, 20, 50, 100, 200];
+/// Most places of all lists together; with more, queries are sampled.
+const PLACES_MAX: usize = 1 << 34;
+/// Most queries ranked at once, so that progress is seen.
+const BLOCK_QUERIES_MAX: usize = 4096;
+/// Seed of the random baseline and of sampled queries.
+const SEED: u64 = 0x7469_6d65_5f73_706c;
+/// The rankings that are compared, the model first.
+const METHODS: [&str; 5] = [
+    "model",
+    "random",
+    "most_active",
+    "most_recent",
+    "own_history",
+];
+
+/// What to look at.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Split {
-    /// Epoch seconds: training sees what is older.
-    pub time: i64,
-    /// Length of the period that is predicted.
-    pub horizon_seconds: i64,
-    /// Leave pairs seen before out of lists and actual users: for domains without repeats.
+pub struct Protocol {
+    /// Leave pairs with an event before the split out of lists and actual users: for domains without
+    /// repeats.
     pub first_time_only: bool,
-    /// Only these items are queries; all items of the training if absent.
-    pub queries: Option<Vec<u32>>,
+    /// The queries, those without an event before the split left aside; every item that has one if
+    /// absent.
+    pub queries: Option<Queries>,
 }
 
-/// The figures of an evaluation. Recall here is of all actual users, not of at most K.
+/// The figures of an evaluation; the lists have `k` users, and recall is of all actual users.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TimeSplit {
-    /// Users with training events.
+pub struct Evaluation {
+    /// Epoch seconds: the model has seen what is older.
+    pub split: i64,
+    /// Length of the period that was predicted.
+    pub horizon_seconds: i64,
+    /// Whether pairs with an event before the split were left out.
+    pub first_time_only: bool,
+    /// Users with an event before the split.
     pub population: usize,
     /// Length of the lists: 1 % of the population, rounded up.
     pub k: usize,
-    /// Queries with actual users.
+    /// Queries with actual users, which are measured.
     pub queries: usize,
+    /// Queries asked, if they have an event before the split.
+    pub queries_asked: usize,
     /// The model.
-    pub model: Baseline,
-    /// Random, most active, most recent users.
-    pub baselines: Vec<Baseline>,
+    pub model: Figures,
+    /// Random, most active and most recent users, and the own history alone.
+    pub baselines: Vec<Named>,
     /// Recall over pairs without an event before the split.
     pub first_time_recall: f64,
+    /// Queries with such actual users.
+    pub first_time_queries: usize,
     /// Mean share of a list that another query's list has, too.
     pub overlap: f64,
     /// Mean share of a list that the most active users' list has, too.
     pub overlap_most_active: f64,
-    /// The card of the evaluated model.
-    pub card: Card,
+    /// How much better than chance, by size of the list.
+    pub lift: Vec<LiftPoint>,
+    /// Probabilities of the best 20 % of the users for every query asked, against what happened.
+    pub calibration: Calibration,
+    /// Items without an event before the split; absent if there are none.
+    pub cold_items: Option<ColdItems>,
 }
 
-/// Trains `aws-item-affinity` on the events before the split and measures it on those after.
+/// The figures of one way of ranking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Mean number of listed users who came.
+    pub hits_at_1_percent: f64,
+    /// Mean share of those who came that were listed.
+    pub recall_at_1_percent: f64,
+    /// Share of the population in any list.
+    pub coverage: f64,
+    /// Recall over pairs without an event before the split.
+    pub first_time_recall: f64,
+}
+
+/// The figures of a simple ranking.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// Which ranking.
+    pub name: String,
+    /// What it reaches.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Recall at one size of the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiftPoint {
+    /// Size in percent of the population.
+    pub percent: f64,
+    /// Size in users, rounded up.
+    pub users: usize,
+    /// Mean share of those who came that were listed.
+    pub recall: f64,
+    /// Recall divided by users / population, which is the recall of random lists.
+    pub lift: f64,
+}
+
+impl Figures {
+    pub(crate) fn of(main: &Tally, first_time: &Tally, population: usize) -> Figures {
+        Figures {
+            hits_at_1_percent: main.hits(),
+            recall_at_1_percent: main.recall(),
+            coverage: main.coverage(population),
+            first_time_recall: first_time.recall(),
+        }
+    }
+
+    pub(crate) fn named(self, name: &str) -> Named {
+        Named {
+            name: name.into(),
+            figures: self,
+        }
+    }
+}
+
+/// Measures a ranking of the users of `cut.training`, made from nothing but `cut.training`. The
+/// figures do not depend on the number of threads.
 pub fn time_split(
-    data: &Interactions,
-    split: &Split,
+    ranks: &dyn Ranks,
+    cut: &Cut,
+    protocol: &Protocol,
+    threads: usize,
+) -> Result<Evaluation, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .build()?;
+    Ok(pool.install(|| measure(ranks, cut, protocol)))
+}
+
+fn measure(ranks: &dyn Ranks, cut: &Cut, protocol: &Protocol) -> Evaluation {
+    let training = Prefix::whole(&cut.training.interactions);
+    let pairs = Pairs::new(&training);
+    // Items without a past are measured by themselves.
+    let has_past = |items: &[u32]| {
+        items
+            .iter()
+            .any(|&item| pairs.popularity(item as usize) > 0)
+    };
+    let all = match &protocol.queries {
+        Some(queries) => queries.iter().filter(|items| has_past(items)).collect(),
+        None => {
+            let items = 0..training.items() as u32;
+            Queries::of_items(items.filter(|&item| has_past(&[item])))
+        }
+    };
+    let mut measured = Measured::new(ranks, cut, &training, &pairs, protocol);
+    let asked = sample(&all, measured.places(0));
+    measured.calibration = calibration::Pairs::new(
+        asked.len(),
+        measured.lift_sizes[LIFT_SIZES.len() - 1],
+        rate_scale(ranks, cut),
+    );
+    let numbered: Vec<(usize, &[u32])> = asked.iter().copied().enumerate().collect();
+    for block in numbered.chunks(measured.block_len(&asked)) {
+        measured.add_block(block);
+    }
+    measured.finish(all.len())
+}
+
+/// The model of `aws-item-affinity` that a job of the service would deliver for `data`. The metrics'
+/// own model is not trained, which changes nothing in the delivered one.
+pub fn delivered_item_model(
+    data: &TrainingData,
     options: &TrainOptions,
     progress: &dyn Progress,
     clock: &dyn Clock,
-) -> Result<TimeSplit, Error> {
-    let whole = Prefix::whole(data);
-    let training = whole.before(split.time);
-    let until = whole.before(split.time.saturating_add(split.horizon_seconds));
+) -> Result<Model, Error> {
+    let whole = Prefix::whole(&data.interactions);
     let mut work = Work::new(progress, clock, 1);
-    let model = item_affinity::fit(&training, Question::NextHorizon, options, &mut work)?;
-    let card = model.card().clone();
-    let population = training.known_users();
-    let scorer = Scorer::new(Arc::new(model), Some(&population));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads.max(1))
-        .build()?;
-    let mut found =
-        pool.install(|| measure(&scorer, &training, &until, &population, split, options.seed));
-    found.card = card;
-    Ok(found)
+    item_affinity::fit(&whole, Question::NextHorizon, options, &mut work)
 }
 
-fn measure(
-    scorer: &Scorer,
-    training: &Prefix<'_>,
-    until: &Prefix<'_>,
-    population: &[u32],
-    split: &Split,
-    seed: u64,
-) -> TimeSplit {
-    let pairs = Pairs::new(training);
-    let k = population.len().div_ceil(100);
-    let users = training.users();
-    let (came, first_came) = actual_users(training, until, &pairs);
-    let all: Vec<u32> = (0..training.items() as u32).collect();
-    let queries: Vec<u32> = split
-        .queries
-        .as_ref()
-        .unwrap_or(&all)
-        .iter()
-        .copied()
-        .filter(|&item| pairs.popularity(item as usize) > 0 && !came[item as usize].is_empty())
-        .collect();
+/// Expected numbers of events are of the model's horizon; a rate is proportional to its length.
+fn rate_scale(ranks: &dyn Ranks, cut: &Cut) -> f64 {
+    match ranks.horizon_seconds() {
+        Some(horizon) if horizon > 0 => cut.horizon_seconds as f64 / horizon as f64,
+        _ => 1.0,
+    }
+}
 
-    let tally = |name: &str| Tally::new(name, users, usize::MAX);
-    let (mut model, mut first_time) = (tally("model"), tally("first time"));
-    let mut simple = [tally("random"), tally("most_active"), tally("most_recent")];
-    let active = ranked(training, users, |events, _| events.len() as i64);
-    let recent = ranked(training, users, |_, last| last);
-    let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x7469_6d65_5f73_706c);
-    let mut overlaps = Overlaps::new(users, &active[..k.min(active.len())]);
-    for block in queries.chunks(scorer.block_len(k).min(4096)) {
-        // Seen pairs can take every place of a list, so as many more are asked for.
-        let longest = block
-            .iter()
-            .map(|&item| pairs.popularity(item as usize))
-            .max();
-        let rankings = scorer.top_users_here(block, k + longest.unwrap_or(0));
-        for (&item, ranking) in block.iter().zip(rankings) {
-            let seen = pairs.by_item.row(item as usize);
-            let (all, first) = (&came[item as usize], &first_came[item as usize]);
-            let new = without(&ranking.users, seen, k);
-            let list = &ranking.users[..k.min(ranking.users.len())];
-            if !first.is_empty() {
-                first_time.add(&new, first);
-            }
-            if split.first_time_only {
-                if !first.is_empty() {
-                    model.add(&new, first);
-                    overlaps.add(&new);
-                    for (tally, list) in simple.iter_mut().zip([
-                        without(&drawn(&mut random, population, users), seen, k),
-                        without(&active, seen, k),
-                        without(&recent, seen, k),
-                    ]) {
-                        tally.add(&list, first);
-                    }
-                }
-            } else {
-                model.add(list, all);
-                overlaps.add(list);
-                let by_chance = drawn(&mut random, population, k);
-                let top = |list: &[u32]| list[..k.min(list.len())].to_vec();
-                for (tally, list) in simple
-                    .iter_mut()
-                    .zip([by_chance, top(&active), top(&recent)])
-                {
-                    tally.add(&list, all);
-                }
-            }
+/// All queries, or as many by chance as fit into [`PLACES_MAX`] with lists of `places`.
+fn sample(queries: &Queries, places: usize) -> Vec<&[u32]> {
+    let most = (PLACES_MAX / places.max(1)).max(1);
+    if queries.len() <= most {
+        return queries.iter().collect();
+    }
+    tracing::info!(
+        queries = queries.len(),
+        sampled = most,
+        "queries are sampled for the evaluation"
+    );
+    let mut random = ChaCha8Rng::seed_from_u64(SEED ^ 1);
+    let mut chosen = index::sample(&mut random, queries.len(), most).into_vec();
+    chosen.sort_unstable();
+    chosen.into_iter().map(|query| queries.get(query)).collect()
+}
+
+/// A query and what is known about it.
+struct Asked<'a> {
+    number: usize,
+    items: &'a [u32],
+    /// Users with an event before the split, ascending.
+    seen: Cow<'a, [u32]>,
+    /// Users with an event in the horizon, ascending.
+    came: Cow<'a, [u32]>,
+    /// Those of them without one before.
+    first: Vec<u32>,
+}
+
+impl Asked<'_> {
+    /// Who has to be found.
+    fn actual(&self, first_time_only: bool) -> &[u32] {
+        if first_time_only {
+            &self.first
+        } else {
+            &self.came
         }
     }
-    TimeSplit {
-        population: population.len(),
-        k,
-        queries: overlaps.lists,
-        model: model.into_baseline(population.len()),
-        baselines: simple
-            .into_iter()
-            .map(|tally| tally.into_baseline(population.len()))
-            .collect(),
-        first_time_recall: first_time.recall(),
-        overlap: overlaps.mean(),
-        overlap_most_active: overlaps.mean_active(),
-        card: Card::default(),
-    }
 }
 
-/// The `k` users with the highest value of (events, last time), ties by number; users without events
-/// are left out.
-pub(super) fn ranked(
-    training: &Prefix<'_>,
+/// What the ranking of one query reached, worked out beside the other queries'.
+struct Answer {
+    /// The list of users beside their scores, as long as the longest of the lift.
+    list: Vec<(u32, f32)>,
+    /// For each method its list, and the list without the users of before.
+    lists: [[Vec<u32>; 2]; METHODS.len()],
+    /// For each size of the lift how many of the list came.
+    lift_hits: [usize; LIFT_SIZES.len()],
+}
+
+/// The sums of an evaluation.
+struct Measured<'a> {
+    ranks: &'a dyn Ranks,
+    cut: &'a Cut,
+    pairs: &'a Pairs,
+    first_time_only: bool,
+    users: Vec<u32>,
     k: usize,
-    value: impl Fn(&std::ops::Range<usize>, i64) -> i64,
-) -> Vec<u32> {
-    let mut users: Vec<(i64, u32)> = (0..training.users())
-        .filter_map(|user| {
-            let events = training.events_of(user);
-            let last = training.data.event_times[events.clone()].last()?;
-            Some((value(&events, *last), user as u32))
-        })
-        .collect();
-    users.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    users.into_iter().take(k).map(|(_, user)| user).collect()
+    active: Vec<u32>,
+    recent: Vec<u32>,
+    own: OwnHistory,
+    random: ChaCha8Rng,
+    lift_sizes: [usize; LIFT_SIZES.len()],
+    /// Each method's figures, and the figures of first times.
+    tallies: [[Tally; 2]; METHODS.len()],
+    overlaps: Overlaps,
+    lift_recall: [f64; LIFT_SIZES.len()],
+    calibration: calibration::Pairs,
 }
 
-/// For each item the users of the population who came, and those who came for the first time.
-fn actual_users(
-    training: &Prefix<'_>,
-    until: &Prefix<'_>,
-    pairs: &Pairs,
-) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
-    let mut came = vec![Vec::new(); training.items()];
-    let mut first = came.clone();
-    for user in 0..training.users() {
-        let seen = pairs.by_user.row(user);
-        if seen.is_empty() {
-            continue;
-        }
-        for event in training.rest_of(until, user) {
-            let item = training.data.event_items[event];
-            let users: &mut Vec<u32> = &mut came[item as usize];
-            if users.last() == Some(&(user as u32)) {
-                continue;
-            }
-            users.push(user as u32);
-            if seen.binary_search(&item).is_err() {
-                first[item as usize].push(user as u32);
-            }
-        }
-    }
-    (came, first)
-}
-
-/// The first `k` of `list` that are not in `seen` (ascending).
-fn without(list: &[u32], seen: &[u32], k: usize) -> Vec<u32> {
-    list.iter()
-        .copied()
-        .filter(|user| seen.binary_search(user).is_err())
-        .take(k)
-        .collect()
-}
-
-/// How much lists have in common: Σ over users of (lists naming them)² counts the common places of
-/// all ordered pairs of lists.
-struct Overlaps {
-    lists: usize,
-    places: usize,
-    named: Vec<u64>,
-    active: Vec<bool>,
-    shared_active: usize,
-}
-
-impl Overlaps {
-    fn new(users: usize, most_active: &[u32]) -> Overlaps {
-        let mut active = vec![false; users];
-        for &user in most_active {
-            active[user as usize] = true;
-        }
-        Overlaps {
-            lists: 0,
-            places: 0,
-            named: vec![0; users],
+impl<'a> Measured<'a> {
+    fn new(
+        ranks: &'a dyn Ranks,
+        cut: &'a Cut,
+        training: &Prefix<'_>,
+        pairs: &'a Pairs,
+        protocol: &Protocol,
+    ) -> Measured<'a> {
+        let population = training.users();
+        let k = population.div_ceil(100);
+        let active = ranked(training, population, |events, _| events.len() as i64);
+        let last_horizon = cut.time.saturating_sub(cut.horizon_seconds);
+        Measured {
+            ranks,
+            cut,
+            pairs,
+            first_time_only: protocol.first_time_only,
+            users: (0..population as u32).collect(),
+            k,
+            overlaps: Overlaps::new(population, &active[..k]),
             active,
-            shared_active: 0,
+            recent: ranked(training, population, |_, last| last),
+            own: OwnHistory::new(training, pairs, last_horizon),
+            random: ChaCha8Rng::seed_from_u64(SEED),
+            lift_sizes: LIFT_SIZES.map(|size| (population * size).div_ceil(1000)),
+            tallies: [0; METHODS.len()].map(|_| [0; 2].map(|_| Tally::new(population, usize::MAX))),
+            lift_recall: [0.0; LIFT_SIZES.len()],
+            calibration: calibration::Pairs::new(0, 0, 1.0),
         }
     }
 
-    fn add(&mut self, list: &[u32]) {
-        self.lists += 1;
-        self.places += list.len();
-        for &user in list {
-            self.named[user as usize] += 1;
-            self.shared_active += usize::from(self.active[user as usize]);
-        }
+    /// How many users to ask for so that enough are left when the `seen` ones go, who can take every
+    /// place of a list.
+    fn places(&self, seen: usize) -> usize {
+        let most = self.lift_sizes[LIFT_SIZES.len() - 1];
+        let places = if self.first_time_only {
+            most + seen
+        } else {
+            most.max(self.k + seen)
+        };
+        places.min(self.users.len())
     }
 
-    fn mean(&self) -> f64 {
-        if self.lists < 2 || self.places == 0 {
-            return 0.0;
-        }
-        let common: f64 = self
-            .named
+    /// How many queries can be ranked at once.
+    fn block_len(&self, asked: &[&[u32]]) -> usize {
+        let seen = |items: &&[u32]| -> usize {
+            let popularity = items
+                .iter()
+                .map(|&item| self.pairs.popularity(item as usize));
+            popularity.sum()
+        };
+        let longest = self.places(asked.iter().map(seen).max().unwrap_or(0));
+        self.ranks.block_len(longest).clamp(1, BLOCK_QUERIES_MAX)
+    }
+
+    fn add_block(&mut self, block: &[(usize, &'a [u32])]) {
+        let asked: Vec<Asked<'_>> = block
+            .par_iter()
+            .map(|&(number, items)| self.asked(number, items))
+            .collect();
+        let seen = asked.iter().map(|query| query.seen.len()).max();
+        let longest = self.places(seen.unwrap_or(0));
+        let items: Vec<&[u32]> = asked.iter().map(|query| query.items).collect();
+        let rankings = self.ranks.top(&items, longest);
+        let draws: Vec<Vec<u32>> = asked
             .iter()
-            .map(|&c| c as f64 * (c.max(1) - 1) as f64)
-            .sum();
-        common / (self.places as f64 * (self.lists - 1) as f64)
+            .map(|query| drawn(&mut self.random, &self.users, self.k + query.seen.len()))
+            .collect();
+        let answers: Vec<Answer> = asked
+            .par_iter()
+            .zip(rankings.par_iter().zip(&draws))
+            .map(|(query, (ranking, draw))| self.answer(query, ranking, draw))
+            .collect();
+        for (query, answer) in asked.iter().zip(&answers) {
+            self.add(query, answer);
+        }
     }
 
-    fn mean_active(&self) -> f64 {
-        self.shared_active as f64 / self.places.max(1) as f64
+    fn asked(&self, number: usize, items: &'a [u32]) -> Asked<'a> {
+        let seen = users_of_any(&self.pairs.by_item, items);
+        let came = users_of_any(self.cut.came(), items);
+        let first = without(&came, &seen).collect();
+        Asked {
+            number,
+            items,
+            seen,
+            came,
+            first,
+        }
+    }
+
+    fn answer(&self, query: &Asked<'_>, ranking: &Ranking, draw: &[u32]) -> Answer {
+        let k = self.k;
+        let own = self
+            .own
+            .top(query.items, k + query.seen.len(), &self.active);
+        let lists = [&ranking.users, draw, &self.active, &self.recent, &own].map(|list| {
+            let first: Vec<u32> = without(list, &query.seen).take(k).collect();
+            let main = if self.first_time_only {
+                first.clone()
+            } else {
+                list.iter().copied().take(k).collect()
+            };
+            [main, first]
+        });
+        let places = ranking
+            .users
+            .iter()
+            .copied()
+            .zip(ranking.scores.iter().copied());
+        let skipped = |user: &u32| self.first_time_only && query.seen.binary_search(user).is_ok();
+        let list: Vec<(u32, f32)> = places
+            .filter(|(user, _)| !skipped(user))
+            .take(self.lift_sizes[LIFT_SIZES.len() - 1])
+            .collect();
+        Answer {
+            lift_hits: self.lift_hits(&list, query.actual(self.first_time_only)),
+            lists,
+            list,
+        }
+    }
+
+    fn lift_hits(&self, list: &[(u32, f32)], actual: &[u32]) -> [usize; LIFT_SIZES.len()] {
+        let mut found = 0;
+        let mut next = 0;
+        self.lift_sizes.map(|size| {
+            let end = size.min(list.len());
+            for (user, _) in &list[next.min(end)..end] {
+                found += usize::from(actual.binary_search(user).is_ok());
+            }
+            next = end;
+            found
+        })
+    }
+
+    fn add(&mut self, query: &Asked<'_>, answer: &Answer) {
+        let log_constant = self.ranks.log_constant(query.items);
+        self.calibration
+            .add(query.number, &answer.list, &query.came, log_constant);
+        let actual = query.actual(self.first_time_only);
+        for (tallies, lists) in self.tallies.iter_mut().zip(&answer.lists) {
+            if !actual.is_empty() {
+                tallies[0].add(&lists[0], actual);
+            }
+            if !query.first.is_empty() {
+                tallies[1].add(&lists[1], &query.first);
+            }
+        }
+        if !actual.is_empty() {
+            self.overlaps.add(&answer.lists[0][0]);
+            for (recall, &hits) in self.lift_recall.iter_mut().zip(&answer.lift_hits) {
+                *recall += hits as f64 / actual.len() as f64;
+            }
+        }
+    }
+
+    fn finish(self, queries_asked: usize) -> Evaluation {
+        let population = self.users.len();
+        let [model, first_time] = &self.tallies[0];
+        let queries = model.queries();
+        let figures = |tallies: &[Tally; 2]| Figures::of(&tallies[0], &tallies[1], population);
+        let baselines = METHODS.iter().zip(&self.tallies).skip(1);
+        let sizes = LIFT_SIZES.iter().zip(self.lift_sizes).zip(self.lift_recall);
+        Evaluation {
+            split: self.cut.time,
+            horizon_seconds: self.cut.horizon_seconds,
+            first_time_only: self.first_time_only,
+            population,
+            k: self.k,
+            queries,
+            queries_asked,
+            model: figures(&self.tallies[0]),
+            baselines: baselines
+                .map(|(name, tallies)| figures(tallies).named(name))
+                .collect(),
+            first_time_recall: first_time.recall(),
+            first_time_queries: first_time.queries(),
+            overlap: self.overlaps.mean(),
+            overlap_most_active: self.overlaps.mean_active(),
+            lift: sizes
+                .map(|((&thousandths, users), sum)| {
+                    let recall = sum / queries.max(1) as f64;
+                    LiftPoint {
+                        percent: thousandths as f64 / 10.0,
+                        users,
+                        recall,
+                        lift: recall * population as f64 / users.max(1) as f64,
+                    }
+                })
+                .collect(),
+            cold_items: cold::measure(self.ranks, self.cut, self.pairs, &self.active, self.k),
+            calibration: self.calibration.finish(),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::fixtures::interactions;
-
-    #[test]
-    fn overlaps_of_three_lists() {
-        let mut overlaps = Overlaps::new(6, &[0, 1]);
-        overlaps.add(&[0, 1]);
-        overlaps.add(&[0, 2]);
-        overlaps.add(&[4, 5]);
-        // Of six ordered pairs two share one of two places: 2 · 0.5 / 6.
-        assert!((overlaps.mean() - 1.0 / 6.0).abs() < 1e-12);
-        assert!((overlaps.mean_active() - 0.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn who_came_and_who_came_first() {
-        let data = interactions(&[
-            ("a", "x", 1),
-            ("a", "x", 11),
-            ("a", "y", 12),
-            ("a", "y", 13),
-            ("b", "x", 12),
-            ("b", "y", 2),
-            ("c", "x", 12),
-            ("b", "y", 30),
-        ]);
-        let whole = Prefix::whole(&data);
-        let training = whole.before(10);
-        let pairs = Pairs::new(&training);
-        let (came, first) = actual_users(&training, &whole.before(20), &pairs);
-        // c is no part of the population; b's y at 30 lies beyond the horizon.
-        assert_eq!(came, [vec![0, 1], vec![0]]);
-        assert_eq!(first, [vec![1], vec![0]]);
-        assert_eq!(
-            ranked(&training, 5, |events, _| events.len() as i64),
-            [0, 1]
-        );
-        assert_eq!(ranked(&training, 1, |_, last| last), [1]);
-    }
-}
+mod tests;

@@ -6,7 +6,6 @@ use kindred_types::time::Timestamp;
 
 use super::*;
 use crate::interactions::Interactions;
-use crate::metrics::{Split, time_split};
 use crate::progress::Silent;
 use crate::train::fixtures::{interactions, two_tastes};
 
@@ -212,35 +211,6 @@ fn users_with_fewer_than_five_events_leave_nothing_to_measure() {
     let data = interactions(&[("a", "x", 1), ("a", "y", 2), ("b", "x", 3)]);
     let metrics = trained(&data, &options(1)).metrics;
     assert_eq!(metrics.rounded().map(|(_, value)| value), [0.0; 3]);
-}
-
-#[test]
-fn the_evaluation_on_a_point_in_time_beats_the_baselines() {
-    let data = two_tastes(400, 60, 12_000, 9);
-    let day = 86_400;
-    let split = Split {
-        time: 170 * day,
-        horizon_seconds: 20 * day,
-        ..Split::default()
-    };
-    let run =
-        |split: &Split| time_split(&data, split, &options(2), &Silent, &Ticks::default()).unwrap();
-    let found = run(&split);
-    assert_eq!(found.k, found.population.div_ceil(100));
-    assert!(found.queries > 40 && found.queries <= 60);
-    for baseline in &found.baselines {
-        assert!(
-            found.model.recall_at_1_percent > baseline.recall_at_1_percent,
-            "{found:?}"
-        );
-        assert!(baseline.coverage <= 1.0);
-    }
-    let first = run(&Split {
-        first_time_only: true,
-        ..split
-    });
-    assert_eq!(first.model.recall_at_1_percent, first.first_time_recall);
-    assert_eq!(first.first_time_recall, found.first_time_recall);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn one_thread_and_eight_learn_the_same_bytes() {
 fn tastes_are_found_and_the_loss_falls() {
     let data = two_tastes(200, 40, 6000, 7);
     let (towers, reports) = epochs(&data, 12, 2);
-    assert!(reports[11].loss < reports[0].loss - 0.3, "{reports:?}");
+    assert!(reports[11].loss < reports[0].loss - 0.2, "{reports:?}");
     assert!(reports[0].targets > 3000.0 && reports[0].flops > 0.0);
     let prefix = Prefix::whole(&data);
     let users: Vec<u32> = (0..200).collect();

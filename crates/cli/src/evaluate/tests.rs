@@ -1,0 +1,335 @@
+//! On the bundled sample: the segments are those of a job on a file cut by hand, the figures are
+//! counted again from the two files, and no number of threads changes them.
+
+use super::*;
+use crate::{Cli, Command, sample};
+use clap::Parser;
+use flate2::read::GzDecoder;
+use std::collections::{HashMap, HashSet};
+use tempfile::TempDir;
+
+/// 2017-12-01, of a year that ends on 2018-01-01.
+const SPLIT: i64 = 1_512_086_400;
+const HORIZON: i64 = 14 * DAY;
+
+/// Rows of (user, item, time) and the header of the bundled interactions.
+fn purchases() -> (String, Vec<(String, i64)>) {
+    let mut text = String::new();
+    GzDecoder::new(sample::FILES[0].1)
+        .read_to_string(&mut text)
+        .unwrap();
+    let mut lines = text.lines();
+    let header = lines.next().unwrap().to_owned();
+    assert!(header.starts_with("USER_ID,ITEM_ID,TIMESTAMP"));
+    let time = |line: &str| line.split(',').nth(2).unwrap().parse().unwrap();
+    (
+        header,
+        lines.map(|line| (line.to_owned(), time(line))).collect(),
+    )
+}
+
+/// Every `every`-th household of the sample, so that a test takes seconds.
+fn write(dir: &TempDir, every: usize, keep: impl Fn(i64) -> bool, name: &str) -> PathBuf {
+    let (header, rows) = purchases();
+    let mut text = header + "\n";
+    for (line, time) in rows {
+        let user: usize = line.split(',').next().unwrap().parse().unwrap();
+        if user.is_multiple_of(every) && keep(time) {
+            text += &line;
+            text.push('\n');
+        }
+    }
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn arguments(words: &[&str]) -> Box<EvaluateArgs> {
+    let words = ["kindred", "evaluate"].iter().chain(words);
+    match Cli::try_parse_from(words).unwrap().command {
+        Command::Evaluate(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_segments_are_those_of_a_job_on_a_file_cut_by_hand() {
+    let dir = TempDir::new().unwrap();
+    let all = write(&dir, 2, |_| true, "all.csv");
+    let before = write(&dir, 2, |time| time < SPLIT, "before.csv");
+
+    let args = arguments(&[
+        "--interactions",
+        path_text(&all),
+        "--split",
+        "2017-12-01",
+        "--horizon-days",
+        "14",
+        "--hidden-dimension",
+        "32",
+    ]);
+    let scratch = Scratch::new(&dir.path().join("x")).unwrap();
+    let run = Run::new(&args, &scratch).unwrap();
+    let day = run.cut().unwrap();
+    let scorer = run.item_model(&day).unwrap();
+    let items = scorer.model().items().to_vec();
+    let numbers: Vec<u32> = (0..items.len() as u32).collect();
+    let protocol = Protocol::default();
+    let found = time_split(&scorer, &day.cut, &protocol, 2).unwrap();
+    let rankings = scorer.top_users(&numbers, found.k, 2).unwrap();
+
+    let (input, output) = (dir.path().join("q.jsonl"), dir.path().join("q.out"));
+    let lines = items
+        .iter()
+        .map(|item| format!("{{\"itemId\": \"{item}\"}}\n"));
+    std::fs::write(&input, lines.collect::<String>()).unwrap();
+    let k = found.k.to_string();
+    let words = [
+        "kindred",
+        "segment",
+        "--interactions",
+        path_text(&before),
+        "--input",
+        path_text(&input),
+        "--output",
+        path_text(&output),
+        "--num-results",
+        &k,
+        "--hidden-dimension",
+        "32",
+    ];
+    match Cli::try_parse_from(words).unwrap().command {
+        Command::Segment(args) => crate::segment::run(&args).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    let mut segments: HashMap<String, Vec<String>> = HashMap::new();
+    for line in std::fs::read_to_string(&output).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let users = line["output"]["usersList"].as_array().unwrap().iter();
+        segments.insert(
+            line["input"]["itemId"].as_str().unwrap().into(),
+            users.map(|user| user.as_str().unwrap().into()).collect(),
+        );
+    }
+    assert_eq!(segments.len(), items.len());
+    for (item, ranking) in items.iter().zip(&rankings) {
+        let users = ranking.users.iter();
+        let users: Vec<&String> = users
+            .map(|&user| &scorer.model().users()[user as usize])
+            .collect();
+        assert_eq!(
+            segments[item].iter().collect::<Vec<_>>(),
+            users,
+            "item {item}"
+        );
+    }
+    counted_again(&found, &segments, &all);
+}
+
+/// Hits, recall and coverage from the segments and the rows of the file alone.
+fn counted_again(found: &Evaluation, segments: &HashMap<String, Vec<String>>, all: &Path) {
+    let text = std::fs::read_to_string(all).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect())
+        .collect();
+    let time = |row: &[&str]| row[2].parse::<i64>().unwrap();
+    let population: HashSet<&str> = rows
+        .iter()
+        .filter(|row| time(row) < SPLIT)
+        .map(|row| row[0])
+        .collect();
+    let mut came: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for row in &rows {
+        let inside = (SPLIT..SPLIT + HORIZON).contains(&time(row));
+        if inside && population.contains(row[0]) && segments.contains_key(row[1]) {
+            came.entry(row[1]).or_default().insert(row[0]);
+        }
+    }
+    assert_eq!(found.population, population.len());
+    assert_eq!(found.k, population.len().div_ceil(100));
+    assert_eq!(
+        (found.queries, found.queries_asked),
+        (came.len(), segments.len())
+    );
+    let (mut hits, mut recall) = (0.0, 0.0);
+    let mut named = HashSet::new();
+    for (item, actual) in &came {
+        let list = &segments[*item];
+        let right = list
+            .iter()
+            .filter(|user| actual.contains(user.as_str()))
+            .count();
+        hits += right as f64;
+        recall += right as f64 / actual.len() as f64;
+        named.extend(list);
+    }
+    let queries = came.len() as f64;
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+    near(found.model.hits_at_1_percent, hits / queries);
+    near(found.model.recall_at_1_percent, recall / queries);
+    near(
+        found.model.coverage,
+        named.len() as f64 / population.len() as f64,
+    );
+}
+
+#[test]
+fn the_figures_are_plausible_and_the_same_for_any_number_of_threads() {
+    let dir = TempDir::new().unwrap();
+    let all = write(&dir, 2, |_| true, "all.csv");
+    let json = |threads: &str| {
+        let args = arguments(&[
+            "--interactions",
+            path_text(&all),
+            "--hidden-dimension",
+            "32",
+            "--threads",
+            threads,
+        ]);
+        let reports = reports(&args).unwrap();
+        let text = text::table(&reports[0]);
+        (reports[0].json().unwrap(), text)
+    };
+    let (found, text) = json("1");
+    assert_eq!(json("8"), (found.clone(), text.clone()));
+
+    let recall = |figures: &Value| figures["recall_at_1_percent"].as_f64().unwrap();
+    let model = recall(&found["model"]);
+    let baselines: HashMap<&str, f64> = found["baselines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|baseline| (baseline["name"].as_str().unwrap(), recall(baseline)))
+        .collect();
+    for name in ["random", "most_active", "most_recent"] {
+        assert!(model > 2.0 * baselines[name], "{name}: {found}");
+    }
+    assert!(model > baselines["own_history"], "{found}");
+    assert_eq!(found["horizon_seconds"], 30 * DAY);
+    let lift = found["lift"].as_array().unwrap();
+    assert_eq!(lift.len(), 6);
+    assert_eq!(lift[1]["recall"], found["model"]["recall_at_1_percent"]);
+    let calibration = &found["calibration"];
+    assert_eq!(calibration["bins"].as_array().unwrap().len(), 10);
+    let ratio = calibration["predicted_total"].as_f64().unwrap()
+        / calibration["happened_total"].as_f64().unwrap();
+    assert!((0.5..2.0).contains(&ratio), "{calibration}");
+    assert_eq!(found["cold_items"], Value::Null);
+    for words in ["Kindred", "who had it before", "times", "predicted"] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+/// Two thousand rows of forty users over a hundred days.
+fn small(dir: &TempDir) -> PathBuf {
+    let mut text = "USER_ID,ITEM_ID,TIMESTAMP\n".to_owned();
+    for row in 0..2000i64 {
+        text += &format!(
+            "u{},i{},{}\n",
+            row % 40,
+            row * 7 % 31,
+            row * 100 * DAY / 2000
+        );
+    }
+    let path = dir.path().join("small.csv");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_said_with_the_flag() {
+    let dir = TempDir::new().unwrap();
+    let interactions = small(&dir);
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let nothing_known = file("unknown.jsonl", "{\"itemId\": \"nobody\"}\n");
+    let broken = file("broken.jsonl", "{\"itemId\": \"i1\"}\n\n{\"item\": 3}\n");
+    let cases: [(&[&str], &str); 6] = [
+        (&["--split", "0"], "--split 0: nothing happened before"),
+        (
+            &["--split", "9000000"],
+            "--split 9000000: nothing happened from",
+        ),
+        (
+            &["--horizon-days", "200"],
+            "--horizon-days 200: nothing happened before",
+        ),
+        (
+            &["--split", "1970-01-11"],
+            "is too early: Dataset has fewer than 1000",
+        ),
+        (
+            &["--queries", &nothing_known],
+            "none of its 1 items is known before the split",
+        ),
+        (&["--queries", &broken], "line 3: expected {\"itemId\""),
+    ];
+    for (words, expected) in cases {
+        let all: Vec<&str> = ["--interactions", path_text(&interactions)]
+            .into_iter()
+            .chain(words.iter().copied())
+            .collect();
+        let error = reports(&arguments(&all)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let all = [
+        "--interactions",
+        path_text(&interactions),
+        "--first-time-only",
+    ];
+    let error = reports(&arguments(&all)).unwrap_err().to_string();
+    assert!(
+        error.contains("a known user came for the first time within"),
+        "{error}"
+    );
+}
+
+#[test]
+fn named_queries_and_unknown_ones() {
+    let dir = TempDir::new().unwrap();
+    let interactions = small(&dir);
+    let queries = dir.path().join("queries.jsonl");
+    let lines =
+        "{\"itemId\": \"i3\"}\n{\"itemId\": \"i4\"}\n{\"itemId\": \"i3\"}\n{\"itemId\": 12}\n";
+    std::fs::write(&queries, lines).unwrap();
+    let args = arguments(&[
+        "--interactions",
+        path_text(&interactions),
+        "--queries",
+        path_text(&queries),
+        "--hidden-dimension",
+        "32",
+        "--without",
+        "intensity,own-history",
+        "--model",
+        "ials",
+    ]);
+    let scratch = Scratch::new(&dir.path().join("x")).unwrap();
+    let options = Run::new(&args, &scratch).unwrap();
+    let options = options.options(&SnapshotFacts::default());
+    assert_eq!(options.model, ModelChoice::Ials);
+    assert!(options.without.intensity && options.without.own_history);
+    assert!(!options.without.kappa && !options.without.lookback);
+    let report = &reports(&args).unwrap()[0];
+    assert_eq!((report.evaluation.queries, report.queries_unknown), (2, 1));
+    assert_eq!(report.evaluation.population, 40);
+    assert!(text::table(report).contains("1 more are unknown"));
+}
+
+#[test]
+fn times_are_seconds_or_days() {
+    assert_eq!(parse_time("1512086400"), Ok(SPLIT));
+    assert_eq!(parse_time("2017-12-01"), Ok(SPLIT));
+    for wrong in ["", "yesterday", "2017-13-01", "2017-12-01T00:00"] {
+        assert!(parse_time(wrong).is_err(), "{wrong}");
+    }
+}
