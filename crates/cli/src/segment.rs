@@ -8,8 +8,8 @@ use crate::inputs::{self, Bar, Scratch, failed, open_file, place};
 use clap::{Args, ValueEnum};
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::source::Source;
-use kindred_engine::model::Model;
-use kindred_engine::score::Scorer;
+use kindred_engine::model::{AnyModel, AttributeModel, Model};
+use kindred_engine::segment::asked::{self, Answerer};
 use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
 use kindred_jobs::statistics;
 use kindred_jobs::training::{self, TrainRequest};
@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Arguments of `kindred segment`.
 #[derive(Debug, Args)]
@@ -28,7 +27,7 @@ pub(crate) struct SegmentArgs {
     /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
-    /// CSV file of items; it is checked as the service checks it.
+    /// CSV file of items, whose attributes can be asked for; it is checked as the service checks it.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
     /// CSV file of users; it is checked as the service checks it.
@@ -46,7 +45,7 @@ pub(crate) struct SegmentArgs {
     /// How users are ranked.
     #[arg(long, value_enum, default_value_t = Recipe::ItemAffinity)]
     recipe: Recipe,
-    /// JSON Lines file of queries, one `{"itemId": "..."}` a line.
+    /// JSON Lines file of queries, one `{"itemId": "..."}` or `{"itemAttributes": "..."}` a line.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the segments go.
@@ -83,6 +82,8 @@ pub(crate) struct SegmentArgs {
 enum Recipe {
     /// Users who are likely to want this very item.
     ItemAffinity,
+    /// Users who are likely to want items with these attributes; needs `--items` to train.
+    ItemAttributeAffinity,
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {
@@ -108,7 +109,6 @@ fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
-    let Recipe::ItemAffinity = args.recipe;
     let settings = Settings::load(args.config.as_deref(), &[])
         .map_err(|error| CliError::Usage(error.to_string()))?;
     let scratch = Scratch::new(&args.output)?;
@@ -145,10 +145,15 @@ impl Run<'_> {
                 ));
             }
         };
-        let model = Model::open(&model_dir)
-            .map_err(|error| CliError::failed(format!("{}: {error}", model_dir.display())))?;
-        let scorer = Scorer::new(Arc::new(model), None);
-        self.answer(&scorer, &mut figures)?;
+        let model = match self.args.recipe {
+            Recipe::ItemAffinity => Model::open(&model_dir).map(AnyModel::Items),
+            Recipe::ItemAttributeAffinity => {
+                AttributeModel::open(&model_dir).map(AnyModel::Attributes)
+            }
+        };
+        let model =
+            model.map_err(|error| CliError::failed(format!("{}: {error}", model_dir.display())))?;
+        self.answer(&*asked::scorer(model), &mut figures)?;
         statistics::complete(&mut figures, None);
         figures["wall_seconds"] = self.seconds_since(start).into();
         if let Some(path) = &self.args.stats {
@@ -166,13 +171,17 @@ impl Run<'_> {
             interactions,
             args.interactions_schema.as_deref(),
         )?;
-        for (kind, file, schema) in [
-            (DatasetType::Items, &args.items, &args.items_schema),
-            (DatasetType::Users, &args.users, &args.users_schema),
-        ] {
-            if let Some(file) = file {
-                self.import(kind, file, schema.as_deref())?;
-            }
+        let full = |dir| Generation {
+            dir,
+            mode: Mode::Full,
+        };
+        let mut items = Vec::new();
+        if let Some(file) = &args.items {
+            let schema = args.items_schema.as_deref();
+            items.push(full(self.import(DatasetType::Items, file, schema)?));
+        }
+        if let Some(file) = &args.users {
+            self.import(DatasetType::Users, file, args.users_schema.as_deref())?;
         }
         figures["import_seconds"] = self.seconds_since(start).into();
         let out = args
@@ -182,10 +191,12 @@ impl Run<'_> {
         std::fs::create_dir_all(&out).map_err(|error| place(&out, &error))?;
         let settings = self.settings.jobs();
         let request = TrainRequest {
-            generations: vec![Generation {
-                dir: generation,
-                mode: Mode::Full,
-            }],
+            recipe: match args.recipe {
+                Recipe::ItemAffinity => training::Recipe::ItemAffinity,
+                Recipe::ItemAttributeAffinity => training::Recipe::ItemAttributeAffinity,
+            },
+            generations: vec![full(generation)],
+            items,
             event_type: None,
             config: Some(json!({"algorithmHyperParameters":
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),
@@ -215,7 +226,7 @@ impl Run<'_> {
         )
     }
 
-    fn answer(&self, scorer: &Scorer, figures: &mut Value) -> Result<(), CliError> {
+    fn answer(&self, scorer: &dyn Answerer, figures: &mut Value) -> Result<(), CliError> {
         let settings = self.settings.jobs().segment;
         let options = SegmentOptions {
             k: usize::try_from(self.args.num_results).unwrap_or(1),

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// An error of the engine. A caller retries `Io`, tells the user about `Input`, and reports `Damaged`.
+/// An error of the engine. A caller retries `Io`, tells the user about `Input` and
+/// `Data`, and reports `Damaged`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The work was told to stop.
@@ -24,6 +25,9 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
+    /// The data cannot be trained on; the sentence is for the data's owner, whole and ready to show.
+    #[error("{0}")]
+    Data(String),
     /// The caller asked for something impossible; the sentence says what.
     #[error("{0}")]
     Input(String),

@@ -3,6 +3,7 @@
 //! The engine has never heard of the catalog or of HTTP: it is given files, sources and sinks, and
 //! gives back files and numbers. Same input and seed, same bytes, whatever the thread count.
 
+pub mod attributes;
 pub mod data;
 pub mod error;
 pub mod interactions;

@@ -85,6 +85,7 @@ impl From<kindred_engine::Error> for Failure {
     fn from(error: kindred_engine::Error) -> Self {
         match error {
             kindred_engine::Error::Stopped => Failure::Stopped,
+            kindred_engine::Error::Data(reason) => Failure::Input(reason),
             other => Failure::Internal(with_causes(&other)),
         }
     }

@@ -13,14 +13,13 @@ use bytes::Bytes;
 use fail::fail_point;
 use kindred_catalog::records::{SegmentJob, SolutionVersion, status};
 use kindred_engine::data::source::Source;
-use kindred_engine::model::Model;
-use kindred_engine::score::Scorer;
+use kindred_engine::model::AnyModel;
+use kindred_engine::segment::asked;
 use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
 use kindred_store::{Error as StoreError, Location, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// What a try leaves to the next.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,8 +39,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .model
         .as_deref()
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
-    let model = Model::open(&parts.layout.model(model))?;
-    let scorer = Scorer::new(Arc::new(model), None);
+    let scorer = asked::scorer(AnyModel::open(&parts.layout.model(model))?);
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
@@ -65,7 +63,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         Ok(Box::new(ObjectSink { writer }))
     };
     let options = options(parts, &record, scratch.join("blocks"));
-    let statistics = pipeline::run(&scorer, &sources, &mut sinks, &options, job, &*parts.clock)
+    let statistics = pipeline::run(&*scorer, &sources, &mut sinks, &options, job, &*parts.clock)
         .map_err(segment_failure)?;
     fail_point!("segment::written");
 

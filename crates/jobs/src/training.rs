@@ -9,21 +9,49 @@ use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::snapshot::{
     self, EventRule, Minimums, SnapshotFacts, SnapshotLimits, TrainingFilter,
 };
+use kindred_engine::data::table::{self, TableLimits};
+use kindred_engine::interactions::Interactions;
+use kindred_engine::model::RECIPE_ITEM_ATTRIBUTE_AFFINITY;
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
+use kindred_engine::recipes::item_attribute_affinity;
 use kindred_types::parts::Clock;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// `hidden_dimension` where a solution does not say it.
 pub const DIMENSION_DEFAULT: usize = 149;
 
+/// What a model will be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// Items, by their id.
+    ItemAffinity,
+    /// Items that have certain attributes.
+    ItemAttributeAffinity,
+}
+
+impl Recipe {
+    /// The recipe with this ARN; solutions have no other.
+    pub fn of_arn(arn: &str) -> Recipe {
+        if arn.ends_with(RECIPE_ITEM_ATTRIBUTE_AFFINITY) {
+            Recipe::ItemAttributeAffinity
+        } else {
+            Recipe::ItemAffinity
+        }
+    }
+}
+
 /// What to train on and how.
 #[derive(Clone, Debug)]
 pub struct TrainRequest {
+    /// What the model will be asked for.
+    pub recipe: Recipe,
     /// The interactions' generations: FULL first, then INCREMENTAL in commit order.
     pub generations: Vec<Generation>,
+    /// The Items dataset's, in the same order; read by a recipe that is asked for attributes.
+    pub items: Vec<Generation>,
     /// Train on this event type only.
     pub event_type: Option<String>,
     /// The `SolutionConfig` of the wire, checked when the solution was created.
@@ -43,7 +71,7 @@ pub struct TrainOutcome {
     pub statistics: Value,
 }
 
-/// Trains `aws-item-affinity` and saves the model's files, synced, in `out_dir`.
+/// Trains the recipe and saves the model's files, synced, in `out_dir`.
 pub fn train(
     request: &TrainRequest,
     out_dir: &Path,
@@ -64,16 +92,31 @@ pub fn train(
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
     };
-    let data = TrainingData::bare(interactions);
-    let mut trained = item_affinity::train(&data, &options, progress, clock)?;
-    trained.model.card_mut().snapshot = json!({
+    let data = match request.recipe {
+        Recipe::ItemAffinity => TrainingData::bare(interactions),
+        Recipe::ItemAttributeAffinity => with_items(request, interactions, progress)?,
+    };
+    let snapshot = json!({
         "checksum": facts.checksum,
         "interactions": facts.rows,
         "rows_read": facts.rows_read,
         "first_timestamp": facts.first_time,
         "last_timestamp": facts.last_time,
     });
-    trained.model.save(out_dir)?;
+    let (metrics, timings) = match request.recipe {
+        Recipe::ItemAffinity => {
+            let mut trained = item_affinity::train(&data, &options, progress, clock)?;
+            trained.model.card_mut().snapshot = snapshot;
+            trained.model.save(out_dir)?;
+            (trained.metrics, trained.timings)
+        }
+        Recipe::ItemAttributeAffinity => {
+            let mut trained = item_attribute_affinity::train(&data, &options, progress, clock)?;
+            trained.model.card_mut().snapshot = snapshot;
+            trained.model.save(out_dir)?;
+            (trained.metrics, trained.timings)
+        }
+    };
     let mut statistics = json!({
         "users": data.interactions.users.len(),
         "items": data.interactions.items.len(),
@@ -81,9 +124,8 @@ pub fn train(
         "dimension": options.dimension,
         "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
     });
-    statistics["sweep_seconds"] = trained.timings.sweep_seconds.into();
-    let metrics = trained
-        .metrics
+    statistics["sweep_seconds"] = timings.sweep_seconds.into();
+    let metrics = metrics
         .rounded()
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value));
@@ -91,6 +133,35 @@ pub fn train(
         metrics: metrics.collect(),
         statistics,
     })
+}
+
+/// The interactions with the items' attributes, but for the columns that the solution leaves out.
+fn with_items(
+    request: &TrainRequest,
+    interactions: Interactions,
+    progress: &dyn Progress,
+) -> Result<TrainingData, Failure> {
+    if request.items.is_empty() {
+        return Ok(TrainingData::bare(interactions));
+    }
+    let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
+    let config = request.config.as_ref().unwrap_or(&Value::Null);
+    let listed = |kind: &str| -> Option<BTreeSet<&str>> {
+        let columns = config["trainingDataConfig"][kind]["ITEMS"].as_array()?;
+        Some(columns.iter().filter_map(Value::as_str).collect())
+    };
+    let excluded = listed("excludedDatasetColumns").unwrap_or_default();
+    let included = listed("includedDatasetColumns");
+    let left_out = items
+        .columns
+        .iter()
+        .map(|column| column.field.name.as_str())
+        .filter(|name| {
+            excluded.contains(name) || included.as_ref().is_some_and(|list| !list.contains(name))
+        })
+        .map(str::to_owned)
+        .collect();
+    Ok(TrainingData::join(interactions, &items, &left_out))
 }
 
 /// A generation of the catalog as the engine reads it.

@@ -5,6 +5,7 @@
 
 pub mod arn;
 pub mod check;
+pub mod item_query;
 pub mod parts;
 pub mod schema;
 pub mod shapes;

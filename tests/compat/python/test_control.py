@@ -290,7 +290,6 @@ def test_describe_gives_back_what_was_given(own):
 
 @pytest.mark.parametrize("changes", [
     {"recipeArn": "arn:aws:personalize:::recipe/aws-user-personalization"},
-    {"recipeArn": "arn:aws:personalize:::recipe/aws-item-attribute-affinity"},
     {"performAutoML": True}, {"performHPO": True}, {"performIncrementalUpdate": True},
     {"performAutoTraining": True},
     {"solutionConfig": {"algorithmHyperParameters": {"hidden_dimension": "31"}}},

@@ -87,7 +87,7 @@ impl Error {
 
 /// The double a person means by a single precision value: 0.1 stays 0.1, so that a threshold or
 /// a filter with 0.1 takes it.
-fn shortest_double(value: f32) -> f64 {
+pub(crate) fn shortest_double(value: f32) -> f64 {
     let as_is = f64::from(value);
     if value.fract() == 0.0 {
         return as_is;

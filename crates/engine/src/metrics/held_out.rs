@@ -81,7 +81,7 @@ pub(crate) fn measure_queries(
 
 /// For each item the users with an event in `whole` beyond `training`, ascending. Events of weight 0
 /// are context and do not count.
-fn users_beyond(training: &Prefix<'_>, whole: &Prefix<'_>) -> Sparse {
+pub(crate) fn users_beyond(training: &Prefix<'_>, whole: &Prefix<'_>) -> Sparse {
     let mut items_of = Sparse {
         starts: vec![0],
         indices: Vec::new(),

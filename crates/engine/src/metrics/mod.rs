@@ -10,11 +10,11 @@ mod cold;
 mod cut;
 pub(crate) mod held_out;
 mod overlap;
-mod queries;
+pub(crate) mod queries;
 mod tally;
 mod time_split;
 
-use crate::score::{Ranking, Scorer};
+use crate::score::{AttributeScorer, Ranking, Scorer};
 
 pub use calibration::{Bin, Calibration};
 pub use cold::{ColdItems, ColdModel};
@@ -56,6 +56,26 @@ impl Ranks for Scorer {
 
     fn log_constant(&self, query: &[u32]) -> f64 {
         f64::from(self.model().item_offset(query[0] as usize))
+    }
+
+    fn horizon_seconds(&self) -> Option<i64> {
+        let choices = self.model().card().choices.as_ref()?;
+        Some(choices.horizon_seconds)
+    }
+}
+
+/// `aws-item-attribute-affinity`: a query is the items that have the attributes.
+impl Ranks for AttributeScorer {
+    fn block_len(&self, k: usize) -> usize {
+        AttributeScorer::block_len(self, k)
+    }
+
+    fn top(&self, queries: &[&[u32]], k: usize) -> Vec<Ranking> {
+        self.top_users_of(queries, k)
+    }
+
+    fn log_constant(&self, _: &[u32]) -> f64 {
+        0.0
     }
 
     fn horizon_seconds(&self) -> Option<i64> {

@@ -3,7 +3,8 @@
 //! `model.safetensors` holds `user_vectors`, `user_offsets`, `user_log_rates`, `item_vectors` and `item_offsets`;
 //! `users.parquet` and `items.parquet` the ids in that order; `history.parquet` the pairs (row numbers
 //! of user and item) with their score, by item and user; `card.json` the card with the SHA-256 of the
-//! others. The same model gives the same bytes. Files are synced before `save` returns; moving the
+//! others. Models that are asked for attributes differ in the history and have one file more
+//! (`attribute_files`). The same model gives the same bytes. Files are synced before `save` returns; moving the
 //! folder into place is the caller's business.
 
 use std::collections::HashMap;
@@ -22,14 +23,14 @@ use parquet::file::properties::WriterProperties;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use super::{Card, History, Model, Parts};
+use super::{Card, History, Model, Parts, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 use crate::error::Error;
 
-const TENSORS: &str = "model.safetensors";
-const USERS: &str = "users.parquet";
-const ITEMS: &str = "items.parquet";
-const HISTORY: &str = "history.parquet";
-const CARD: &str = "card.json";
+pub(super) const TENSORS: &str = "model.safetensors";
+pub(super) const USERS: &str = "users.parquet";
+pub(super) const ITEMS: &str = "items.parquet";
+pub(super) const HISTORY: &str = "history.parquet";
+pub(super) const CARD: &str = "card.json";
 /// Version of the form described above.
 pub(crate) const FORMAT: u32 = 2;
 /// Rows handed to the Parquet writer at once.
@@ -40,49 +41,34 @@ const CARD_BYTES_MAX: u64 = 16 << 20;
 impl Model {
     /// Writes the model into `dir`, which must exist.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
-        self.write_tensors(&dir.join(TENSORS))?;
-        write_ids(&dir.join(USERS), "USER_ID", self.users())?;
-        write_ids(&dir.join(ITEMS), "ITEM_ID", self.items())?;
+        self.save_towers(dir)?;
         self.write_history(&dir.join(HISTORY))?;
-        let mut card = self.card().clone();
-        card.format = FORMAT;
-        card.checksums.clear();
-        for name in [TENSORS, USERS, ITEMS, HISTORY] {
-            card.checksums.insert(name.into(), sha256(&dir.join(name))?);
-        }
-        let path = dir.join(CARD);
-        let mut text = serde_json::to_vec_pretty(&card)
-            .map_err(|error| Error::io(&path)(std::io::Error::other(error)))?;
-        text.push(b'\n');
-        let mut file = File::create(&path).map_err(Error::io(&path))?;
-        file.write_all(&text).map_err(Error::io(&path))?;
-        file.sync_all().map_err(Error::io(&path))?;
-        let folder = File::open(dir).map_err(Error::io(dir))?;
-        folder.sync_all().map_err(Error::io(dir))
+        write_card(dir, self.card(), &[TENSORS, USERS, ITEMS, HISTORY])
     }
 
     /// Reads the model in `dir` and checks every file against the card.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a file is not what the card says, and [`Error::Input`] for a model that
+    /// is asked for attributes.
     pub fn open(dir: &Path) -> Result<Model, Error> {
         let card = read_card(&dir.join(CARD))?;
-        for name in [TENSORS, USERS, ITEMS, HISTORY] {
-            let path = dir.join(name);
-            let Some(expected) = card.checksums.get(name) else {
-                return Err(Error::damaged(
-                    &dir.join(CARD),
-                    format!("it has no checksum of {name}"),
-                ));
-            };
-            let found = sha256(&path)?;
-            if found != *expected {
-                return Err(Error::damaged(
-                    &path,
-                    format!("its SHA-256 is {found} instead of {expected}"),
-                ));
-            }
+        if card.recipe == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
+            return Err(Error::Input(format!(
+                "the model in {} is one of {RECIPE_ITEM_ATTRIBUTE_AFFINITY}: \
+                 it is asked for itemAttributes, not for itemId",
+                dir.display()
+            )));
         }
+        check_files(dir, &card, &[TENSORS, USERS, ITEMS, HISTORY])?;
+        let history = read_history(&dir.join(HISTORY), card.items)?;
+        Model::open_with(dir, card, history)
+    }
+
+    /// Reads everything but the history; the files were checked.
+    pub(super) fn open_with(dir: &Path, card: Card, history: History) -> Result<Model, Error> {
         let users = read_ids(&dir.join(USERS), card.users)?;
         let items = read_ids(&dir.join(ITEMS), card.items)?;
-        let history = read_history(&dir.join(HISTORY), items.len())?;
         let path = dir.join(TENSORS);
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
         let tensors = SafeTensors::deserialize(&bytes)
@@ -102,6 +88,13 @@ impl Model {
             card,
         };
         Model::new(parts).map_err(|detail| Error::damaged(dir, detail))
+    }
+
+    /// Writes ids, vectors and offsets.
+    pub(super) fn save_towers(&self, dir: &Path) -> Result<(), Error> {
+        self.write_tensors(&dir.join(TENSORS))?;
+        write_ids(&dir.join(USERS), "USER_ID", self.users())?;
+        write_ids(&dir.join(ITEMS), "ITEM_ID", self.items())
     }
 
     fn write_tensors(&self, path: &Path) -> Result<(), Error> {
@@ -154,15 +147,55 @@ fn write_ids(path: &Path, column: &str, ids: &[String]) -> Result<(), Error> {
     })
 }
 
-/// Writes a table in batches that `columns` makes from row ranges.
-fn write_table(
+/// Writes the card, with the checksums of `files`, and syncs the folder.
+pub(super) fn write_card(dir: &Path, card: &Card, files: &[&str]) -> Result<(), Error> {
+    let mut card = card.clone();
+    card.format = FORMAT;
+    card.checksums.clear();
+    for &name in files {
+        card.checksums.insert(name.into(), sha256(&dir.join(name))?);
+    }
+    let path = dir.join(CARD);
+    let mut text = serde_json::to_vec_pretty(&card)
+        .map_err(|error| Error::io(&path)(std::io::Error::other(error)))?;
+    text.push(b'\n');
+    let mut file = File::create(&path).map_err(Error::io(&path))?;
+    file.write_all(&text).map_err(Error::io(&path))?;
+    file.sync_all().map_err(Error::io(&path))?;
+    let folder = File::open(dir).map_err(Error::io(dir))?;
+    folder.sync_all().map_err(Error::io(dir))
+}
+
+/// Compares `files` with the card's checksums.
+pub(super) fn check_files(dir: &Path, card: &Card, files: &[&str]) -> Result<(), Error> {
+    for &name in files {
+        let path = dir.join(name);
+        let Some(expected) = card.checksums.get(name) else {
+            return Err(Error::damaged(
+                &dir.join(CARD),
+                format!("it has no checksum of {name}"),
+            ));
+        };
+        let found = sha256(&path)?;
+        if found != *expected {
+            return Err(Error::damaged(
+                &path,
+                format!("its SHA-256 is {found} instead of {expected}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a table in batches that `columns` makes from row ranges, which come in order.
+pub(super) fn write_table(
     path: &Path,
     names: &[&str],
     rows: usize,
-    columns: impl Fn(Range<usize>) -> Vec<ArrayRef>,
+    mut columns: impl FnMut(Range<usize>) -> Vec<ArrayRef>,
 ) -> Result<(), Error> {
     let failed = |error: ParquetError| Error::io(path)(std::io::Error::other(error));
-    let batch = |rows: Range<usize>| {
+    let mut batch = |rows: Range<usize>| {
         let columns = names.iter().zip(columns(rows));
         RecordBatch::try_from_iter_with_nullable(
             columns.map(|(name, column)| (*name, column, false)),
@@ -187,7 +220,12 @@ fn write_table(
     file.sync_all().map_err(Error::io(path))
 }
 
-fn read_card(path: &Path) -> Result<Card, Error> {
+/// Which recipe the model in `dir` is of.
+pub(super) fn recipe(dir: &Path) -> Result<String, Error> {
+    read_card(&dir.join(CARD)).map(|card| card.recipe)
+}
+
+pub(super) fn read_card(path: &Path) -> Result<Card, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let mut text = Vec::new();
     file.take(CARD_BYTES_MAX)
@@ -262,7 +300,10 @@ fn read_history(path: &Path, items: usize) -> Result<History, Error> {
     Ok(history)
 }
 
-fn each_batch(path: &Path, mut each: impl FnMut(&RecordBatch) -> Option<()>) -> Result<(), Error> {
+pub(super) fn each_batch(
+    path: &Path,
+    mut each: impl FnMut(&RecordBatch) -> Option<()>,
+) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::head::AttributeHead;
 use crate::train::Choices;
 use crate::train::intensity::Intensity;
 
 /// Name of the recipe in cards.
 pub const RECIPE_ITEM_AFFINITY: &str = "aws-item-affinity";
+/// Name of the other recipe in cards.
+pub const RECIPE_ITEM_ATTRIBUTE_AFFINITY: &str = "aws-item-attribute-affinity";
 
 /// What is known about a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct Card {
     pub choices: Option<Choices>,
     /// The fitted intensity.
     pub intensity: Option<Intensity>,
+    /// How attribute queries are scored; absent in models that are asked for items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute_head: Option<AttributeHead>,
     /// Metrics on held-back data, beside the baselines.
     pub metrics: Option<Metrics>,
     /// What the data could not support, in sentences.

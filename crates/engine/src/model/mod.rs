@@ -5,11 +5,14 @@
 //! Files are `artifact`'s, what is known about the training is in the card, ranking is `score`'s.
 
 mod artifact;
+mod attribute_files;
+mod attributes;
 mod card;
 
 use crate::error::Error;
 
-pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY};
+pub use attributes::{AttributeModel, Counts};
+pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 
 /// A trained model. Users and items are numbered in the byte order of their ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +27,26 @@ pub struct Model {
     item_offsets: Vec<f32>,
     history: History,
     card: Card,
+}
+
+/// A model of either recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyModel {
+    /// Is asked for items.
+    Items(Model),
+    /// Is asked for attributes.
+    Attributes(AttributeModel),
+}
+
+impl AnyModel {
+    /// Reads the model in `dir`, whichever it is, and checks every file against the card.
+    pub fn open(dir: &std::path::Path) -> Result<AnyModel, Error> {
+        if artifact::recipe(dir)? == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
+            AttributeModel::open(dir).map(AnyModel::Attributes)
+        } else {
+            Model::open(dir).map(AnyModel::Items)
+        }
+    }
 }
 
 /// Posting lists: for each item the users who interacted with it, and their repaired scores.
@@ -155,6 +178,15 @@ impl Model {
         .map_err(Error::Input)
     }
 
+    /// The same without the known pairs.
+    pub(crate) fn without_history(mut self) -> Model {
+        self.history = History {
+            starts: vec![0; self.items.len() + 1],
+            ..History::default()
+        };
+        self
+    }
+
     /// Length of the vectors.
     pub fn dimension(&self) -> usize {
         self.dimension
@@ -253,6 +285,13 @@ impl Model {
 
 #[cfg(test)]
 impl Model {
+    /// The same with other offsets of the users.
+    pub(crate) fn with_user_offsets(mut self, offsets: Vec<f32>) -> Model {
+        assert_eq!(offsets.len(), self.user_offsets.len());
+        self.user_offsets = offsets;
+        self
+    }
+
     /// A random model: log-normal norms, some history, offsets of about the size of the products.
     pub(crate) fn generated(users: usize, items: usize, dimension: usize, seed: u64) -> Model {
         use rand::{Rng, SeedableRng};

@@ -94,6 +94,17 @@ pub(crate) fn fit(
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Model, Error> {
+    fit_both(prefix, question, false, options, work).map(|(model, _)| model)
+}
+
+/// The same; with `keep_cut` also the model of the validation cut, where there was one.
+pub(crate) fn fit_both(
+    prefix: &Prefix<'_>,
+    question: Question,
+    keep_cut: bool,
+    options: &TrainOptions,
+    work: &mut Work<'_>,
+) -> Result<(Model, Option<Model>), Error> {
     if !DIMENSIONS.contains(&options.dimension) {
         return Err(Error::Input(format!(
             "the hidden dimension must lie between {} and {}, and is {}",
@@ -103,7 +114,8 @@ pub(crate) fn fit(
         )));
     }
     let interactions = prefix.len();
-    let fitted = pool(options)?.install(|| train::fit(prefix, question, options, work))?;
+    let fitted =
+        pool(options)?.install(|| train::fit(prefix, question, keep_cut, options, work))?;
     let Fitted {
         user_vectors,
         user_offsets,
@@ -114,6 +126,7 @@ pub(crate) fn fit(
         choices,
         intensity,
         notes,
+        at_cut,
     } = fitted;
     let card = Card {
         recipe: RECIPE_ITEM_AFFINITY.into(),
@@ -130,7 +143,7 @@ pub(crate) fn fit(
         instruction_set: kernels::instruction_set().into(),
         ..Card::default()
     };
-    Model::new(Parts {
+    let model = Model::new(Parts {
         dimension: options.dimension,
         users: prefix.data.users.clone(),
         items: prefix.data.items.clone(),
@@ -142,7 +155,8 @@ pub(crate) fn fit(
         history,
         card,
     })
-    .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))
+    .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))?;
+    Ok((model, at_cut))
 }
 
 fn settings() -> BTreeMap<String, f64> {
@@ -159,7 +173,7 @@ fn settings() -> BTreeMap<String, f64> {
         .into()
 }
 
-fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
+pub(crate) fn pool(options: &TrainOptions) -> Result<rayon::ThreadPool, Error> {
     Ok(rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.max(1))
         .build()?)

@@ -6,6 +6,9 @@
 //! ascending) over f64 scores, whatever the threads, groups and instruction set. The tile is in
 //! `kernel`, the k best of a query in `best`.
 
+#[cfg(test)]
+pub(crate) mod attribute_fixtures;
+mod attributes;
 mod best;
 mod kernel;
 mod packed;
@@ -18,6 +21,8 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::model::Model;
+pub use attributes::AttributeScorer;
+pub(crate) use attributes::{BLOCK_USERS, Batch, SignalTile};
 use best::Best;
 use kernel::{QUERIES, Tile};
 use packed::{PANELS_AT_ONCE, Packed};

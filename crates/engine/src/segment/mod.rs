@@ -2,8 +2,10 @@
 //!
 //! Knows lines, queries and rankings, but not where bytes come from or go to: sources and sinks are
 //! handed in. [`pipeline::run`] is the whole of it; [`parse`] reads a line, [`render`] writes one,
-//! [`lines`] splits a source, [`blocks`] keeps finished rankings on disk.
+//! [`asked`] knows what lines of either recipe ask for, [`lines`] splits a source, [`blocks`] keeps
+//! finished rankings on disk.
 
+pub mod asked;
 pub(crate) mod blocks;
 pub(crate) mod lines;
 pub(crate) mod parse;

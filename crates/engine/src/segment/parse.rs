@@ -1,21 +1,19 @@
 //! What an input line asks for.
 
+use super::asked::Member;
 use super::lines::Line;
-use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The member that names the item.
-const ITEM_ID: &str = "itemId";
-
 /// A line, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Query<'a> {
-    /// Rank users for this item.
-    Item(Cow<'a, str>),
-    /// A JSON object without a usable `itemId`.
-    NoItem,
+    /// Rank users for this.
+    Asked(Cow<'a, str>),
+    /// A JSON object without a usable question.
+    Nothing,
     /// No JSON object at all, or too long to look at.
     NotObject,
 }
@@ -27,34 +25,39 @@ impl Query<'_> {
     }
 }
 
-/// Understands a line for item affinity. Members other than `itemId` are ignored; of a repeated one
-/// the last counts.
-pub(crate) fn parse<'a>(line: &Line<'a>) -> Query<'a> {
+/// Understands a line. Members other than `member` are ignored; of a repeated one the last counts.
+pub(crate) fn parse<'a>(line: &Line<'a>, member: Member) -> Query<'a> {
     if line.too_long {
         return Query::NotObject;
     }
-    if let Some(id) = plain_item(line.bytes) {
-        return Query::Item(Cow::Borrowed(id));
+    if let Some(text) = plain(line.bytes, member) {
+        return Query::Asked(Cow::Borrowed(text));
     }
     // The whole line is repeated in the output, so all of it has to be UTF-8; the JSON parser does
     // not look at strings it is not asked for.
     let Ok(text) = std::str::from_utf8(line.bytes) else {
         return Query::NotObject;
     };
-    match serde_json::from_str::<Members<'_>>(text) {
-        Ok(members) => members
-            .item
-            .and_then(item_text)
-            .map_or(Query::NoItem, Query::Item),
+    let mut json = serde_json::Deserializer::from_str(text);
+    let found = Object { member }
+        .deserialize(&mut json)
+        .and_then(|found| json.end().map(|()| found));
+    match found {
+        Ok(value) => value
+            .and_then(|value| text_of(value, member))
+            .map_or(Query::Nothing, Query::Asked),
         Err(_) => Query::NotObject,
     }
 }
 
-/// The id of `{"itemId": "..."}` written plainly: no escapes, no other members. Nearly every line
-/// is, and this is many times faster than a JSON parser.
-fn plain_item(line: &[u8]) -> Option<&str> {
+/// The text of `{"itemId": "..."}` written plainly: no escapes, no other members. Nearly every line for
+/// items is, and this is many times faster than a JSON parser.
+fn plain(line: &[u8], member: Member) -> Option<&str> {
     let rest = line.strip_prefix(b"{")?.trim_ascii_start();
-    let rest = rest.strip_prefix(b"\"itemId\"")?.trim_ascii_start();
+    let rest = rest
+        .strip_prefix(b"\"")?
+        .strip_prefix(member.name().as_bytes())?;
+    let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
     let rest = rest
         .strip_prefix(b":")?
         .trim_ascii_start()
@@ -62,54 +65,61 @@ fn plain_item(line: &[u8]) -> Option<&str> {
     let end = rest
         .iter()
         .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
-    let (id, rest) = rest.split_at(end);
+    let (text, rest) = rest.split_at(end);
     let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
     if rest != b"}" {
         return None;
     }
-    std::str::from_utf8(id).ok()
+    std::str::from_utf8(text).ok()
 }
 
-/// A string's content, or an integer's decimal text.
-fn item_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+/// A string's content, or the decimal text of an integer that names an item.
+fn text_of(raw: &RawValue, member: Member) -> Option<Cow<'_, str>> {
     let text = raw.get();
     if text.starts_with('"') {
         return serde_json::from_str(text).ok().map(Cow::Owned);
+    }
+    if member != Member::ItemId {
+        return None;
     }
     let digits = text.strip_prefix('-').unwrap_or(text);
     let integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     integer.then_some(Cow::Borrowed(text))
 }
 
-struct Members<'a> {
-    item: Option<&'a RawValue>,
+/// Reads an object and keeps one of its members.
+struct Object {
+    member: Member,
 }
 
-impl<'de> de::Deserialize<'de> for Members<'de> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+impl<'de> DeserializeSeed<'de> for Object {
+    type Value = Option<&'de RawValue>;
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+impl<'de> Visitor<'de> for Object {
+    type Value = Option<&'de RawValue>;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut item = None;
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    if name == ITEM_ID {
-                        item = Some(map.next_value::<&'de RawValue>()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Members { item })
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if name == self.member.name() {
+                found = Some(map.next_value::<&'de RawValue>()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-
-        deserializer.deserialize_map(Object)
+        Ok(found)
     }
 }
 
@@ -118,10 +128,46 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Query<'_> {
-        parse(&Line {
+        parsed_for(line, Member::ItemId)
+    }
+
+    fn parsed_for(line: &str, member: Member) -> Query<'_> {
+        let line = Line {
             bytes: line.as_bytes(),
             too_long: false,
-        })
+        };
+        parse(&line, member)
+    }
+
+    #[test]
+    fn attributes_are_strings_and_nothing_else() {
+        let of = |line| parsed_for(line, Member::ItemAttributes);
+        for (line, text) in [
+            (
+                r#"{"itemAttributes": "ITEMS.genres = \"Comedy\" AND ITEMS.genres = \"Action\""}"#,
+                r#"ITEMS.genres = "Comedy" AND ITEMS.genres = "Action""#,
+            ),
+            (
+                r#"{"itemAttributes":"ITEMS.YEAR = 1999"}"#,
+                "ITEMS.YEAR = 1999",
+            ),
+            (r#"{"itemId": "7", "itemAttributes": "x"}"#, "x"),
+            (
+                r#"{"itemAttributes": "ITEMS.B = \"Tea \\\"Leaf\\\"\""}"#,
+                r#"ITEMS.B = "Tea \"Leaf\"""#,
+            ),
+        ] {
+            assert_eq!(of(line), Query::Asked(text.into()), "{line}");
+        }
+        for line in [
+            r#"{"itemId": "7"}"#,
+            r#"{"itemAttributes": 7}"#,
+            r#"{"itemAttributes": null}"#,
+            r#"{"itemattributes": "x"}"#,
+        ] {
+            assert_eq!(of(line), Query::Nothing, "{line}");
+        }
+        assert_eq!(of(r#"{"itemAttributes": "\Comedy"}"#), Query::NotObject);
     }
 
     #[test]
@@ -143,7 +189,7 @@ mod tests {
             (r#"{"\u0069temId": "1"}"#, "1"),
             (r#"{"itemId": ""}"#, ""),
         ] {
-            assert_eq!(parsed(line), Query::Item(id.into()), "{line}");
+            assert_eq!(parsed(line), Query::Asked(id.into()), "{line}");
         }
         // Depth is no reason to refuse a line, and no danger: what is ignored is not descended into.
         let deep = format!(
@@ -151,7 +197,7 @@ mod tests {
             "[".repeat(5000),
             "]".repeat(5000)
         );
-        assert_eq!(parsed(&deep), Query::Item("1".into()));
+        assert_eq!(parsed(&deep), Query::Asked("1".into()));
     }
 
     #[test]
@@ -166,7 +212,7 @@ mod tests {
             r#"{"itemId": ["1"]}"#,
             r#"{"itemId": {"id": "1"}}"#,
         ] {
-            assert_eq!(parsed(line), Query::NoItem, "{line}");
+            assert_eq!(parsed(line), Query::Nothing, "{line}");
         }
         for line in [
             "not json",
@@ -185,6 +231,6 @@ mod tests {
             bytes: b"{\"itemId\": \"\xff\"}",
             too_long: false,
         };
-        assert_eq!(parse(&invalid), Query::NotObject);
+        assert_eq!(parse(&invalid, Member::ItemId), Query::NotObject);
     }
 }

@@ -1,19 +1,18 @@
 //! Two passes over the input: find the distinct queries and score each once, then write the lines.
 //!
-//! Memory does not grow with the number of lines: the first pass keeps one bit per item, rankings
+//! Memory does not grow with the number of lines: the first pass keeps the distinct queries, rankings
 //! go to disk in blocks, the second pass writes lines in input order as it reads them again. The
 //! scorer decides which users are candidates, which is where a filter joins. A stopped or killed
 //! run goes on behind its last finished block and ends with the same bytes.
 
+use super::asked::{Answerer, Member, Questions, Refused};
 use super::blocks::Blocks;
 use super::lines::Lines;
 use super::parse::{Query, parse};
 use super::render::{UserFragments, push_error_tail, push_input, push_ranking_tail};
 use crate::Error;
 use crate::data::source::{Source, open_unpacked};
-use crate::model::Model;
 use crate::progress::Progress;
-use crate::score::Scorer;
 use kindred_types::parts::Clock;
 use serde::Serialize;
 use std::io::{self, Read, Write};
@@ -113,7 +112,7 @@ pub enum SegmentError {
 /// [`SegmentError::Input`] before any scoring when a source is not JSON Lines or the sources have
 /// more than `max_records` records.
 pub fn run(
-    scorer: &Scorer,
+    scorer: &dyn Answerer,
     sources: &[&dyn Source],
     sinks: &mut dyn FnMut(usize) -> io::Result<Box<dyn Sink>>,
     options: &SegmentOptions,
@@ -122,13 +121,13 @@ pub fn run(
 ) -> Result<SegmentStatistics, SegmentError> {
     let model = scorer.model();
     let mut statistics = SegmentStatistics {
-        users: scorer.len() as u64,
+        users: scorer.users() as u64,
         items: model.items().len() as u64,
         dimension: model.dimension() as u64,
         k: options.k as u64,
         ..SegmentStatistics::default()
     };
-    let plan = plan(model, sources, options, progress, &mut statistics)?;
+    let plan = plan(scorer, sources, options, progress, &mut statistics)?;
     let seconds = |start: u64| clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0;
 
     let start = clock.monotonic_ms();
@@ -140,7 +139,7 @@ pub fn run(
     statistics.tiles_computed = after.computed - tiles.computed;
 
     let start = clock.monotonic_ms();
-    let mut renderer = Renderer::new(model, &plan, &blocks, options);
+    let mut renderer = Renderer::new(scorer, &plan, &blocks, options);
     for (index, source) in sources.iter().enumerate() {
         let sink = sinks(index).map_err(|source| SegmentError::Write { source })?;
         renderer.write_source(*source, plan.lines[index], sink, progress, &mut statistics)?;
@@ -150,24 +149,23 @@ pub fn run(
 }
 
 /// The distinct queries of a run.
-struct Plan {
-    /// Items that are asked for, ascending.
-    items: Vec<u32>,
-    /// For every item of the model its place in `items`, plus one; 0 where it is not asked for.
-    places: Vec<u32>,
+struct Plan<'a> {
+    questions: Box<dyn Questions + 'a>,
+    /// How many of them there are.
+    distinct: usize,
     /// Lines of each source that are not blank.
     lines: Vec<u64>,
 }
 
 /// First pass: counts, checks and collects.
-fn plan(
-    model: &Model,
+fn plan<'a>(
+    scorer: &'a dyn Answerer,
     sources: &[&dyn Source],
     options: &SegmentOptions,
     progress: &dyn Progress,
     statistics: &mut SegmentStatistics,
-) -> Result<Plan, SegmentError> {
-    let mut places = vec![0u32; model.items().len()];
+) -> Result<Plan<'a>, SegmentError> {
+    let mut questions = scorer.questions();
     let bytes: u64 = sources.iter().map(|source| source.size()).sum();
     let mut bytes_done = 0;
     let mut lines_of = Vec::with_capacity(sources.len());
@@ -185,12 +183,10 @@ fn plan(
                 let reason = format!("Input has more than {} records.", options.max_records);
                 return Err(SegmentError::Input(reason));
             }
-            let query = parse(&line);
+            let query = parse(&line, scorer.member());
             objects |= query.is_object();
-            if let Query::Item(id) = query
-                && let Some(item) = model.item(&id)
-            {
-                places[item as usize] = 1;
+            if let Query::Asked(text) = query {
+                questions.note(&text);
             }
             if statistics.lines.is_multiple_of(LINES_PER_LOOK) {
                 look(progress, "read queries", bytes_done, bytes)?;
@@ -202,17 +198,11 @@ fn plan(
         bytes_done += source.size();
         lines_of.push(source_lines);
     }
-    let mut items = Vec::new();
-    for (item, place) in places.iter_mut().enumerate() {
-        if *place > 0 {
-            items.push(item as u32);
-            *place = items.len() as u32;
-        }
-    }
-    statistics.distinct_queries = items.len() as u64;
+    let distinct = questions.close().map_err(SegmentError::Input)?;
+    statistics.distinct_queries = distinct as u64;
     Ok(Plan {
-        items,
-        places,
+        questions,
+        distinct,
         lines: lines_of,
     })
 }
@@ -226,23 +216,24 @@ fn not_json_lines(source: &dyn Source) -> SegmentError {
 
 /// Scores the distinct queries in blocks; those that an earlier try finished are taken up.
 fn score(
-    scorer: &Scorer,
-    plan: &Plan,
+    scorer: &dyn Answerer,
+    plan: &Plan<'_>,
     options: &SegmentOptions,
     progress: &dyn Progress,
 ) -> Result<Blocks, SegmentError> {
-    let ranking_len = options.k.min(scorer.len());
+    let ranking_len = options.k.min(scorer.users());
     let by_memory = options.block_bytes / (8 * ranking_len.max(1));
     let block_len = scorer.block_len(options.k).min(by_memory).max(1);
     let fingerprint = fingerprint(scorer, plan, ranking_len, block_len);
     let mut blocks = Blocks::new(&options.scratch_dir, fingerprint, block_len, ranking_len)?;
-    let total = plan.items.len() as u64;
-    for (block, items) in plan.items.chunks(block_len).enumerate() {
-        look(progress, "score queries", (block * block_len) as u64, total)?;
-        if blocks.take_up(items.len())? {
+    let total = plan.distinct as u64;
+    for from in (0..plan.distinct).step_by(block_len) {
+        look(progress, "score queries", from as u64, total)?;
+        let places = from..(from + block_len).min(plan.distinct);
+        if blocks.take_up(places.len())? {
             continue;
         }
-        let rankings = scorer.top_users(items, options.k, options.threads)?;
+        let rankings = plan.questions.rank(places, options.k, options.threads)?;
         blocks.push(rankings.iter().map(|ranking| ranking.users.as_slice()))?;
     }
     progress.report("score queries", total, total, "");
@@ -250,19 +241,22 @@ fn score(
 }
 
 /// Stands for all that decides the bytes of the blocks: model, queries, lengths.
-fn fingerprint(scorer: &Scorer, plan: &Plan, ranking_len: usize, block_len: usize) -> u64 {
+fn fingerprint(
+    scorer: &dyn Answerer,
+    plan: &Plan<'_>,
+    ranking_len: usize,
+    block_len: usize,
+) -> u64 {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     for (name, checksum) in &scorer.model().card().checksums {
         hash.update(name.as_bytes());
         hash.update(checksum.as_bytes());
     }
-    for number in [scorer.len(), ranking_len, block_len] {
+    for number in [scorer.users(), ranking_len, block_len] {
         hash.update((number as u64).to_le_bytes());
     }
-    for item in &plan.items {
-        hash.update(item.to_le_bytes());
-    }
+    plan.questions.add_to(&mut hash);
     let digest = hash.finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
@@ -271,8 +265,8 @@ fn fingerprint(scorer: &Scorer, plan: &Plan, ranking_len: usize, block_len: usiz
 
 /// Second pass.
 struct Renderer<'a> {
-    model: &'a Model,
-    plan: &'a Plan,
+    member: Member,
+    plan: &'a Plan<'a>,
     blocks: &'a Blocks,
     fragments: UserFragments,
     documented: bool,
@@ -280,19 +274,24 @@ struct Renderer<'a> {
     tails: Vec<Option<Box<[u8]>>>,
     tail_bytes_left: usize,
     buffer: Vec<u8>,
-    /// A line asked for an item that no line asked for in the first pass.
+    /// A line asked for what no line asked for in the first pass.
     unplanned: bool,
 }
 
 impl<'a> Renderer<'a> {
-    fn new(model: &'a Model, plan: &'a Plan, blocks: &'a Blocks, options: &SegmentOptions) -> Self {
+    fn new(
+        scorer: &dyn Answerer,
+        plan: &'a Plan<'a>,
+        blocks: &'a Blocks,
+        options: &SegmentOptions,
+    ) -> Self {
         Renderer {
-            model,
+            member: scorer.member(),
             plan,
             blocks,
-            fragments: UserFragments::new(model.users()),
+            fragments: UserFragments::new(scorer.model().users()),
             documented: options.documented_format,
-            tails: vec![None; plan.items.len()],
+            tails: vec![None; plan.distinct],
             tail_bytes_left: options.block_bytes,
             buffer: Vec::with_capacity(2 * WRITE_BYTES),
             unplanned: false,
@@ -310,7 +309,7 @@ impl<'a> Renderer<'a> {
         let mut lines = open(source)?;
         let mut written = 0u64;
         while let Some(line) = next_line(&mut lines, source)? {
-            let query = parse(&line);
+            let query = parse(&line, self.member);
             push_input(&mut self.buffer, line.bytes, query.is_object());
             if let Err(error) = self.push_answer(&query) {
                 push_error_tail(&mut self.buffer, &error, self.documented);
@@ -337,24 +336,25 @@ impl<'a> Renderer<'a> {
 
     /// Adds the end of the line for `query`; gives the error text if it has none.
     fn push_answer(&mut self, query: &Query<'_>) -> Result<(), String> {
-        let id = match query {
-            Query::Item(id) => id,
-            Query::NoItem => {
-                return Err(
-                    "User error: Required fields for the provided recipe are itemId".to_owned(),
-                );
+        let text = match query {
+            Query::Asked(text) => text,
+            Query::Nothing => {
+                return Err(format!(
+                    "User error: Required fields for the provided recipe are {}",
+                    self.member.name()
+                ));
             }
             Query::NotObject => {
                 return Err("User error: Input line is not a valid JSON object".to_owned());
             }
         };
-        let item = self.model.item(id);
-        let place = item.map_or(0, |item| self.plan.places[item as usize]);
-        let Some(place) = (place as usize).checked_sub(1) else {
-            self.unplanned |= item.is_some();
-            return Err(format!(
-                "User error: Item {id} was not present when the solution version was created"
-            ));
+        let place = match self.plan.questions.place(text) {
+            Ok(place) => place,
+            Err(Refused::Line(error)) => return Err(error),
+            Err(Refused::Unplanned) => {
+                self.unplanned = true;
+                return Err("Internal error".to_owned());
+            }
         };
         if let Some(tail) = &self.tails[place] {
             self.buffer.extend_from_slice(tail);

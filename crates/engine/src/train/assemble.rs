@@ -9,7 +9,7 @@ use super::repeats;
 use super::returns::{self, Known, Meetings, PairLogs, Returns};
 use super::towers::Towers;
 use super::{Choices, TrainOptions};
-use crate::model::History;
+use crate::model::{History, Model};
 
 /// Users of one block of the final pass.
 const BLOCK_USERS: usize = 256;
@@ -29,6 +29,8 @@ pub(crate) struct Fitted {
     pub(crate) choices: Choices,
     pub(crate) intensity: Option<Intensity>,
     pub(crate) notes: Vec<String>,
+    /// The model that was validated, made from what came before the cut.
+    pub(crate) at_cut: Option<Model>,
 }
 
 /// The moment a model is made for.
@@ -162,6 +164,7 @@ pub(crate) fn assemble(
         choices: choices.clone(),
         intensity: None,
         notes: Vec::new(),
+        at_cut: None,
     }
 }
 

@@ -16,6 +16,7 @@ use super::validate;
 use super::work::{self, Work};
 use super::{CandidateFigures, Choices, ModelChoice, Returns, TrainOptions};
 use crate::error::Error;
+use crate::model::Model;
 
 /// Sweeps of iALS from a random start.
 pub(crate) const SWEEPS: usize = 8;
@@ -37,12 +38,15 @@ pub(crate) struct Candidate {
     trained: bool,
     returns: Option<Returns>,
     first_time_scale: f64,
+    /// The model of the validation cut, if it was asked for.
+    pub(crate) at_cut: Option<Model>,
 }
 
-/// Trains the candidates there are and gives the better one.
+/// Trains the candidates there are and gives the better one; with `keep_cut` also its model of the cut.
 pub(crate) fn best(
     held_back: &HeldBack<'_>,
     moment: &Moment<'_>,
+    keep_cut: bool,
     options: &TrainOptions,
     work: &mut Work<'_>,
     notes: &mut Vec<String>,
@@ -80,11 +84,14 @@ pub(crate) fn best(
             options,
             Some(&came),
         );
-        candidate.returns = choices.returns;
+        candidate.returns = choices.returns.clone();
         let mut tried = validate::Tried::new(held_back, fitted)?;
         candidate.first_time_scale = tried.first_time_scale();
         tried.scale_first_time(candidate.first_time_scale);
         let recalls = tried.recalls();
+        if keep_cut {
+            candidate.at_cut = Some(tried.into_model(choices));
+        }
         let mut own = candidate.figures.remove(0);
         own.recall_at_1_percent = recalls.all;
         own.first_time_recall = recalls.first_time;
@@ -141,6 +148,7 @@ fn ials(
         trained: true,
         returns: None,
         first_time_scale: 0.0,
+        at_cut: None,
     })
 }
 
@@ -204,6 +212,7 @@ fn lookback(
         trained: true,
         returns: None,
         first_time_scale: 0.0,
+        at_cut: None,
     })
 }
 
@@ -226,6 +235,7 @@ impl Candidate {
             trained: false,
             returns: None,
             first_time_scale: 0.0,
+            at_cut: None,
         })
     }
 

@@ -125,10 +125,12 @@ pub(crate) enum Question {
     NewestFifth,
 }
 
-/// Trains on a prefix of the data: validation, towers, intensity. Runs in the current thread pool.
+/// Trains on a prefix of the data: validation, towers, intensity. With `keep_cut` the result has the model
+/// of the validation cut, too. Runs in the current thread pool.
 pub(crate) fn fit(
     prefix: &Prefix<'_>,
     question: Question,
+    keep_cut: bool,
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Fitted, Error> {
@@ -146,7 +148,7 @@ pub(crate) fn fit(
         Question::NewestFifth => prefix.oldest_four_fifths(),
     };
     let held_back = HeldBack::new(prefix, &before);
-    let candidate = if held_back.events >= VALIDATION_EVENTS_MIN {
+    let mut candidate = if held_back.events >= VALIDATION_EVENTS_MIN {
         let rates = rates(&before, question, cut, horizon, options);
         let moment = Moment {
             prefix: &before,
@@ -155,7 +157,7 @@ pub(crate) fn fit(
             now: cut,
             horizon,
         };
-        candidates::best(&held_back, &moment, options, work, &mut notes)?
+        candidates::best(&held_back, &moment, keep_cut, options, work, &mut notes)?
     } else {
         notes.push(format!(
             "only {} of at least {VALIDATION_EVENTS_MIN} events of known users and items could be held back; \
@@ -165,6 +167,7 @@ pub(crate) fn fit(
         work.skip_validation()?;
         Candidate::untried(prefix, &held_back.pairs, options)?
     };
+    let at_cut = candidate.at_cut.take();
     let mut choices = candidate.choices();
     choices.horizon_seconds = horizon;
     choices.validation_events = held_back.events;
@@ -192,6 +195,7 @@ pub(crate) fn fit(
         choices,
         intensity: rates.intensity,
         notes,
+        at_cut,
         ..fitted
     })
 }

@@ -1,5 +1,6 @@
 //! How good a candidate is on the held-back events: the recall a marketer would see.
 
+use super::Choices;
 use super::assemble::Fitted;
 use super::held_back::HeldBack;
 use crate::error::Error;
@@ -99,6 +100,13 @@ impl<'a> Tried<'a> {
             all: all.value(),
             first_time: first.value(),
         }
+    }
+
+    /// The model of the cut, with these choices on its card. Its history has been scaled.
+    pub(crate) fn into_model(self, choices: Choices) -> Model {
+        let mut model = Arc::unwrap_or_clone(self.scorer.into_model());
+        model.card_mut().choices = Some(choices);
+        model
     }
 
     /// Rankings that are long enough to leave out the users who had the item.

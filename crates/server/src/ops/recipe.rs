@@ -1,7 +1,6 @@
 //! The recipes this server knows, their algorithms and feature transformations.
 //!
-//! They belong to the service, not to an account: nothing of them is stored. Which of them can be
-//! trained is decided in one place, [`need_trainable`].
+//! They belong to the service, not to an account: nothing of them is stored.
 
 use super::Context;
 use super::paging::Page;
@@ -45,7 +44,6 @@ pub(crate) struct Known {
     created: Timestamp,
     /// Whether segments are asked for by item attributes, which training must then know.
     pub(crate) uses_item_attributes: bool,
-    trainable: bool,
 }
 
 /// All of them, by name.
@@ -56,7 +54,6 @@ static RECIPES: [Known; 2] = [
         description: "Ranks the users of a dataset group by how likely they are to interact with each item that a segment job asks about.",
         created: Timestamp(1_626_307_200_000),
         uses_item_attributes: false,
-        trainable: true,
     },
     Known {
         name: "aws-item-attribute-affinity",
@@ -64,8 +61,6 @@ static RECIPES: [Known; 2] = [
         description: "Ranks the users of a dataset group by how likely they are to interact with items that have the attributes a segment job asks about.",
         created: Timestamp(1_629_849_600_000),
         uses_item_attributes: true,
-        // Training of this recipe comes later; set this when it can be trained.
-        trainable: false,
     },
 ];
 
@@ -107,22 +102,10 @@ pub(crate) fn need_known(ctx: &Context, arn: &str) -> Result<&'static Known, Exc
     {
         return Err(Exception::invalid_input(format!(
             "Recipe {arn} is not supported: this server trains user segmentation only. Use {}.",
-            trainable_arns(ctx)
+            all_arns(ctx)
         )));
     }
     Err(Exception::not_found_arn(arn))
-}
-
-/// Refuses a recipe that cannot be trained by this version of the server.
-pub(crate) fn need_trainable(ctx: &Context, recipe: &Known) -> Result<(), Exception> {
-    if recipe.trainable {
-        return Ok(());
-    }
-    Err(Exception::invalid_input(format!(
-        "Recipe {} is not supported by this server version yet. Use {}.",
-        arn_of(ctx, "recipe", recipe.name),
-        trainable_arns(ctx)
-    )))
 }
 
 /// Whether the ARN is that of a recipe, an algorithm or a feature transformation.
@@ -277,9 +260,9 @@ fn arn_of(ctx: &Context, kind: &str, name: &str) -> String {
     format!("arn:{}:personalize:::{kind}/{name}", ctx.account.partition)
 }
 
-fn trainable_arns(ctx: &Context) -> String {
-    let trainable = RECIPES.iter().filter(|recipe| recipe.trainable);
-    let arns: Vec<String> = trainable
+fn all_arns(ctx: &Context) -> String {
+    let arns = RECIPES.iter();
+    let arns: Vec<String> = arns
         .map(|recipe| arn_of(ctx, "recipe", recipe.name))
         .collect();
     arns.join(" or ")

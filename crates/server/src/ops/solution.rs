@@ -29,9 +29,8 @@ pub(crate) fn create_solution(
     let arn = ctx.account.solution(&request.name);
     ctx.catalog.write(|tx| {
         let group: DatasetGroup = lookup::need(tx, &request.dataset_group_arn)?;
-        let recipe = recipe::need_known(ctx, &recipe_arn)?;
+        recipe::need_known(ctx, &recipe_arn)?;
         lookup::need_active(&group.arn, &group.status)?;
-        recipe::need_trainable(ctx, recipe)?;
         solution_config::check_columns(event_type, &config, |kind| {
             dataset::schema_in_group(ctx, tx, &group, kind)
         })?;

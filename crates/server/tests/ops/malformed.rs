@@ -181,7 +181,7 @@ fn table() -> Vec<(&'static str, Value, String)> {
             json!({"recipeArn": "arn:aws:personalize:::recipe/aws-user-personalization"}),
         ),
         &format!(
-            "Recipe arn:aws:personalize:::recipe/aws-user-personalization is not supported: this server trains user segmentation only. Use {RECIPE}."
+            "Recipe arn:aws:personalize:::recipe/aws-user-personalization is not supported: this server trains user segmentation only. Use {RECIPE} or arn:aws:personalize:::recipe/aws-item-attribute-affinity."
         ),
     );
     add(

@@ -252,10 +252,24 @@ fn both_recipes_are_described_and_one_can_be_trained() {
             (&json!(name), &json!({}))
         );
     }
+}
+
+#[test]
+fn both_recipes_make_solutions_and_others_are_refused_with_their_names() {
+    let server = shop();
     let request = with(solution("s"), json!({"recipeArn": ATTRIBUTES}));
+    server.ok("CreateSolution", request);
+    let arn = format!("{ARN}solution/s");
+    let described = server.ok("DescribeSolution", json!({"solutionArn": arn}));
+    assert_eq!(described["solution"]["recipeArn"], ATTRIBUTES);
+    server.ok("CreateSolutionVersion", version("s"));
+    let other = RECIPE.replace("aws-item-affinity", "aws-sims");
+    let request = with(solution("t"), json!({"recipeArn": other}));
     assert_eq!(
         server.refused("InvalidInput", "CreateSolution", request),
-        format!("Recipe {ATTRIBUTES} is not supported by this server version yet. Use {RECIPE}.")
+        format!(
+            "Recipe {other} is not supported: this server trains user segmentation only. Use {RECIPE} or {ATTRIBUTES}."
+        )
     );
 }
 

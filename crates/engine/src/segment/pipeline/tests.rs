@@ -1,11 +1,13 @@
 //! The pipeline over memory: the specification's example, odd lines and files, changing inputs.
 
+mod attributes;
 mod interruptions;
 
 use super::*;
 use crate::data::source::MemorySource;
-use crate::model::{Card, History, Parts};
+use crate::model::{Card, History, Model, Parts};
 use crate::progress::Silent;
+use crate::score::Scorer;
 use kindred_types::time::Timestamp;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -122,7 +124,7 @@ type Outcome = (Result<SegmentStatistics, SegmentError>, Vec<String>);
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
 fn segment(
-    scorer: &Scorer,
+    scorer: &dyn Answerer,
     files: Files<'_>,
     options: &SegmentOptions,
     progress: &dyn Progress,
@@ -136,7 +138,7 @@ fn segment(
 }
 
 fn segment_sources(
-    scorer: &Scorer,
+    scorer: &dyn Answerer,
     sources: &[&dyn Source],
     options: &SegmentOptions,
     progress: &dyn Progress,

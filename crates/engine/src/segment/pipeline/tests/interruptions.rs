@@ -3,8 +3,10 @@
 //! Outputs are compared byte for byte, and the scorer's tiles tell what was scored again.
 
 use crate::data::source::MemorySource;
+use crate::model::Model;
 use crate::model::{Card, History, Parts};
 use crate::progress::Silent;
+use crate::score::Scorer;
 use crate::segment::pipeline::*;
 use kindred_types::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};

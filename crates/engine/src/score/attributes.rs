@@ -1,0 +1,385 @@
+//! Exact top-k users of sets of items: one fused pass for all queries.
+//!
+//! The mass that a user's choice probabilities give to a set is no inner product, so nothing can be
+//! left out: blocks of users are multiplied with blocks of items, the exponentials taken in place, and
+//! each item's row added to the queries it belongs to. Users lie beside each other in a row, items and
+//! queries below each other. Work is cut into fixed blocks and sums run in the order of the items, so
+//! that the bytes do not depend on threads. How signals become a score is `attributes::head`'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::best::Best;
+use super::{BLOCK_BYTES, GROUP_BYTES, Ranking};
+use crate::attributes::head::{Form, POPULARITY_EVENTS_MIN, RECENT_PRIOR, SHARE_PRIOR, Signals};
+use crate::error::Error;
+use crate::model::AttributeModel;
+use crate::train::{kernels, linear};
+
+/// Users of one block.
+pub(crate) const BLOCK_USERS: usize = 256;
+/// Items of one tile.
+const TILE_ITEMS: usize = 512;
+/// Queries that one pass over the items answers; a block of users holds three floats for each of them
+/// and each user, 6 MiB.
+const BATCH_QUERIES: usize = 2048;
+/// Item numbers in the sets of one pass (64 MiB); a single larger set is a pass of its own.
+const BATCH_MEMBERS_MAX: usize = 1 << 24;
+
+/// A model with the users it ranks for attribute queries.
+#[derive(Debug)]
+pub struct AttributeScorer {
+    model: Arc<AttributeModel>,
+    form: Form,
+    users: Vec<u32>,
+}
+
+impl AttributeScorer {
+    /// Ranks all users, or the `candidates` (user numbers, any order).
+    pub fn new(model: Arc<AttributeModel>, candidates: Option<&[u32]>) -> AttributeScorer {
+        let form = model.head().map_or(Form::DEFAULT, |head| head.form);
+        let users = match candidates {
+            Some(candidates) => {
+                let mut users = candidates.to_vec();
+                users.sort_unstable();
+                users.dedup();
+                users
+            }
+            None => (0..model.model().users().len() as u32).collect(),
+        };
+        AttributeScorer { model, form, users }
+    }
+
+    /// Scores by another form than the model's own, to compare them.
+    pub fn with_form(self, form: Form) -> AttributeScorer {
+        AttributeScorer { form, ..self }
+    }
+
+    /// Number of users that are ranked.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether no user is ranked.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<AttributeModel> {
+        &self.model
+    }
+
+    /// Gives the model back.
+    pub(crate) fn into_model(self) -> Arc<AttributeModel> {
+        self.model
+    }
+
+    /// How many queries a caller should hand over at once so that results stay within a fixed memory,
+    /// at least 1.
+    pub fn block_len(&self, k: usize) -> usize {
+        let each = k.clamp(1, self.users.len().max(1)) * 8;
+        (BLOCK_BYTES / each).clamp(1, 1 << 16)
+    }
+
+    /// The `k` best users of each query (value numbers of the index, as it resolves them), in the order
+    /// of `queries`; fewer if there are fewer users. Scores are logs of expected numbers of events.
+    pub fn top_users(
+        &self,
+        queries: &[impl AsRef<[u32]> + Sync],
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .build()?;
+        Ok(pool.install(|| self.top_users_here(queries, k)))
+    }
+
+    /// The same in the current thread pool.
+    pub(crate) fn top_users_here(&self, queries: &[impl AsRef<[u32]>], k: usize) -> Vec<Ranking> {
+        let index = self.model.index();
+        let set = |query: usize| index.items_with_all(queries[query].as_ref());
+        self.rank_all(queries.len(), set, k)
+    }
+
+    /// The `k` best users of each set of ascending item numbers. Runs in the current thread pool.
+    pub(crate) fn top_users_of(&self, sets: &[&[u32]], k: usize) -> Vec<Ranking> {
+        self.rank_all(sets.len(), |query| sets[query].to_vec(), k)
+    }
+
+    fn rank_all(&self, queries: usize, set: impl Fn(usize) -> Vec<u32>, k: usize) -> Vec<Ranking> {
+        let k = k.min(self.users.len());
+        if k == 0 {
+            return vec![Ranking::default(); queries];
+        }
+        let at_once = (GROUP_BYTES / Best::bytes(k)).clamp(1, BATCH_QUERIES);
+        let mut rankings = Vec::with_capacity(queries);
+        while rankings.len() < queries {
+            let mut sets = Vec::new();
+            let mut members = 0;
+            for query in rankings.len()..queries.min(rankings.len() + at_once) {
+                let items = set(query);
+                members += items.len();
+                if members > BATCH_MEMBERS_MAX && !sets.is_empty() {
+                    break;
+                }
+                sets.push(items);
+            }
+            rankings.extend(self.rank(&Batch::new(&self.model, &sets), k));
+        }
+        rankings
+    }
+
+    fn rank(&self, batch: &Batch, k: usize) -> Vec<Ranking> {
+        let mut bests: Vec<Best> = (0..batch.len())
+            .map(|_| Best::new(k, self.users.len()))
+            .collect();
+        let at_once = BLOCK_USERS * rayon::current_num_threads();
+        for users in self.users.chunks(at_once) {
+            let blocks: Vec<(&[u32], Vec<f32>)> = users
+                .par_chunks(BLOCK_USERS)
+                .map(|users| (users, self.scores(batch, users)))
+                .collect();
+            bests.par_iter_mut().enumerate().for_each(|(query, best)| {
+                for (users, scores) in &blocks {
+                    let scores = &scores[query * users.len()..(query + 1) * users.len()];
+                    for (&user, &score) in users.iter().zip(scores) {
+                        best.offer(f64::from(score), user);
+                    }
+                }
+            });
+        }
+        bests.into_par_iter().map(Best::into_ranking).collect()
+    }
+
+    /// Scores of each query for each of `users`.
+    fn scores(&self, batch: &Batch, users: &[u32]) -> Vec<f32> {
+        let model = self.model.model();
+        let rates: Vec<f32> = users
+            .iter()
+            .map(|&user| model.user_log_rate(user as usize))
+            .collect();
+        let mut tile = SignalTile::new(&self.model, batch, users);
+        let mut scores = vec![0.0f32; batch.len() * users.len()];
+        for (query, out) in scores.chunks_exact_mut(users.len()).enumerate() {
+            self.form.scores(&rates, tile.signals(batch, query), out);
+        }
+        scores
+    }
+}
+
+/// Sets of items, turned: which queries each item belongs to.
+pub(crate) struct Batch {
+    /// Items of any query, ascending.
+    items: Vec<u32>,
+    /// Where the queries of each of them start.
+    starts: Vec<usize>,
+    queries: Vec<u32>,
+    /// Share of all events that are on each query's items.
+    popularity: Vec<f32>,
+}
+
+impl Batch {
+    /// For sets of ascending item numbers.
+    pub(crate) fn new(model: &AttributeModel, sets: &[Vec<u32>]) -> Batch {
+        let mut places: BTreeMap<u32, usize> = BTreeMap::new();
+        for &item in sets.iter().flatten() {
+            *places.entry(item).or_default() += 1;
+        }
+        let mut starts = vec![0usize];
+        for count in places.values_mut() {
+            let start = starts[starts.len() - 1];
+            starts.push(start + std::mem::replace(count, start));
+        }
+        let mut queries = vec![0u32; starts[starts.len() - 1]];
+        for (query, set) in sets.iter().enumerate() {
+            for item in set {
+                if let Some(next) = places.get_mut(item) {
+                    queries[*next] = query as u32;
+                    *next += 1;
+                }
+            }
+        }
+        let all = model.events().max(POPULARITY_EVENTS_MIN);
+        let popularity = sets.iter().map(|set| {
+            let events: f64 = set.iter().map(|&i| model.item_events(i as usize)).sum();
+            (events.max(POPULARITY_EVENTS_MIN) / all) as f32
+        });
+        Batch {
+            popularity: popularity.collect(),
+            items: places.into_keys().collect(),
+            starts,
+            queries,
+        }
+    }
+
+    /// Number of queries.
+    pub(crate) fn len(&self) -> usize {
+        self.popularity.len()
+    }
+
+    /// Log share of all events that are on a query's items.
+    pub(crate) fn log_popularity(&self, query: usize) -> f32 {
+        libm::log(f64::from(self.popularity[query])) as f32
+    }
+
+    fn queries_of(&self, place: usize) -> &[u32] {
+        &self.queries[self.starts[place]..self.starts[place + 1]]
+    }
+}
+
+/// The signals of a batch for a block of users: rows of queries, a user in each column.
+pub(crate) struct SignalTile {
+    users: usize,
+    share: Vec<f32>,
+    mass: Vec<f32>,
+    recent: Vec<f32>,
+}
+
+impl SignalTile {
+    /// Computes the signals for `users`, ascending and not more than [`BLOCK_USERS`].
+    pub(crate) fn new(model: &AttributeModel, batch: &Batch, users: &[u32]) -> SignalTile {
+        let cells = users.len() * batch.len();
+        let mut tile = SignalTile {
+            users: users.len(),
+            share: vec![0.0; cells],
+            mass: vec![0.0; cells],
+            recent: vec![0.0; cells],
+        };
+        let block = Block::new(model, users);
+        let mut vectors = Vec::new();
+        let mut products = vec![0.0f32; TILE_ITEMS * users.len()];
+        for (number, items) in batch.items.chunks(TILE_ITEMS).enumerate() {
+            let products = &mut products[..items.len() * users.len()];
+            block.probabilities(items, &mut vectors, products);
+            let rows = products.chunks_exact_mut(users.len()).zip(items);
+            for (place, (row, &item)) in (number * TILE_ITEMS..).zip(rows) {
+                let queries = batch.queries_of(place);
+                tile.add_history(&block, item as usize, queries, row);
+                for &query in queries {
+                    let mass = &mut tile.mass[query as usize * users.len()..][..users.len()];
+                    for (mass, probability) in mass.iter_mut().zip(&*row) {
+                        *mass += probability;
+                    }
+                }
+            }
+        }
+        tile.smooth(&block, batch);
+        tile
+    }
+
+    /// What one query knows.
+    pub(crate) fn signals(&mut self, batch: &Batch, query: usize) -> Signals<'_> {
+        let range = query * self.users..(query + 1) * self.users;
+        Signals {
+            share: &mut self.share[range.clone()],
+            mass: &mut self.mass[range.clone()],
+            recent: &mut self.recent[range],
+            popularity: batch.log_popularity(query),
+        }
+    }
+
+    /// Counts the events of an item's users, and weighs their probabilities as those of seen items.
+    fn add_history(&mut self, block: &Block<'_>, item: usize, queries: &[u32], row: &mut [f32]) {
+        let (users, events, recent) = block.model.counts().of(item);
+        let from = users.partition_point(|&user| user < block.users[0]);
+        for at in from..users.len() {
+            let Some(place) = block.place(users[at]) else {
+                if users[at] > block.users[block.users.len() - 1] {
+                    break;
+                }
+                continue;
+            };
+            row[place] = (row[place] * block.kappa).min(1.0);
+            for &query in queries {
+                self.share[query as usize * self.users + place] += events[at];
+                self.recent[query as usize * self.users + place] += recent[at];
+            }
+        }
+    }
+
+    /// Turns counts into shares that lean on popularity.
+    fn smooth(&mut self, block: &Block<'_>, batch: &Batch) {
+        for (query, popularity) in batch.popularity.iter().enumerate() {
+            let range = query * self.users..(query + 1) * self.users;
+            let cells = self.share[range.clone()]
+                .iter_mut()
+                .zip(&mut self.recent[range]);
+            for ((share, recent), (all, lately)) in cells.zip(&block.totals) {
+                *share = (*share + SHARE_PRIOR * popularity) / (all + SHARE_PRIOR);
+                *recent = (*recent + RECENT_PRIOR * popularity) / (lately + RECENT_PRIOR);
+            }
+        }
+    }
+}
+
+/// A block of users, gathered.
+struct Block<'a> {
+    model: &'a AttributeModel,
+    users: &'a [u32],
+    vectors: Vec<f32>,
+    /// −log Z of each user.
+    constants: Vec<f32>,
+    /// Events and decayed events of each user.
+    totals: Vec<(f32, f32)>,
+    kappa: f32,
+    /// What the item offsets have and the towers' own probability has not.
+    log_new: f32,
+}
+
+impl<'a> Block<'a> {
+    fn new(model: &'a AttributeModel, users: &'a [u32]) -> Block<'a> {
+        let towers = model.model();
+        let (kappa, log_new) = model
+            .card()
+            .choices
+            .as_ref()
+            .map_or((1.0, 0.0), |choices| (choices.kappa, choices.log_new()));
+        let numbers = || users.iter().map(|&user| user as usize);
+        Block {
+            model,
+            users,
+            vectors: numbers()
+                .flat_map(|user| towers.user_vector(user).iter().copied())
+                .collect(),
+            constants: numbers()
+                .map(|user| towers.user_offset(user) - towers.user_log_rate(user))
+                .collect(),
+            totals: numbers().map(|user| model.user_totals(user)).collect(),
+            kappa: kappa as f32,
+            log_new: log_new as f32,
+        }
+    }
+
+    /// p(y|x) of the towers for each of `items` (rows) and each user, as if no item were seen.
+    fn probabilities(&self, items: &[u32], vectors: &mut Vec<f32>, out: &mut [f32]) {
+        let towers = self.model.model();
+        vectors.clear();
+        for &item in items {
+            vectors.extend_from_slice(towers.item_vector(item as usize));
+        }
+        linear::products(vectors, &self.vectors, towers.dimension(), out);
+        for (row, &item) in out.chunks_exact_mut(self.users.len()).zip(items) {
+            let offset = towers.item_offset(item as usize) - self.log_new;
+            for (value, constant) in row.iter_mut().zip(&self.constants) {
+                // Z is estimated, so a probability can come out above one; nothing overflows.
+                *value = (*value + (offset + constant)).min(0.0);
+            }
+        }
+        kernels::exp_in_place(out);
+    }
+
+    fn place(&self, user: u32) -> Option<usize> {
+        let guess = (user - self.users[0]) as usize;
+        if self.users.get(guess) == Some(&user) {
+            return Some(guess);
+        }
+        self.users.binary_search(&user).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
