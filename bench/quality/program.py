@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import time
 
@@ -24,7 +25,8 @@ class Program:
         if command not in self.help:
             found = subprocess.run([self.path, command, "--help"], capture_output=True, text=True)
             self.help[command] = found.stdout if found.returncode == 0 else ""
-        return bool(self.help[command]) and (flag is None or flag in self.help[command])
+        whole = rf"(?<![\w-]){re.escape(flag or '')}(?![\w-])"
+        return bool(self.help[command]) and (flag is None or re.search(whole, self.help[command]) is not None)
 
     def call(self, command, *arguments):
         """(standard output, seconds)."""

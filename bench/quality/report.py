@@ -1,7 +1,7 @@
 """Comparing two sets of figures, and printing them as Markdown."""
 
 COUNTS = ("population", "k", "queries")
-FIGURES = ("hits_at_1_percent", "recall_at_1_percent", "coverage")
+FIGURES = ("hits_at_1_percent", "recall_at_1_percent", "coverage", "first_time_recall")
 MEANS = ("first_time_recall", "overlap", "overlap_most_active")
 MEAN_TOLERANCE = 1e-9
 # Scores are written with the digits of an f32, and equal probabilities may fall on either side of a
@@ -39,21 +39,26 @@ def of_rankings(prefix, result):
     found = {}
     for entry in [{"name": "model", **result["model"]}, *result.get("baselines", [])]:
         if entry["name"] != "random":
-            found |= {f"{prefix}{entry['name']} {name}": (entry.get(name), MEAN_TOLERANCE) for name in FIGURES}
+            found |= {f"{prefix}{entry['name']} {name}": (entry[name], MEAN_TOLERANCE)
+                      for name in FIGURES if name in entry}
     return found
 
 
 def compare(mine, theirs):
-    """(number of figures compared, [(figure, mine, theirs)] of those that differ or are absent)."""
+    """{"equal": how many figures agree, "differing": [(figure, mine, theirs)], "absent": the figures that
+    only one of the two has}."""
     ours, others = flat(mine), flat(theirs)
-    differing = []
+    found = {"equal": 0, "differing": [], "absent": []}
     for name in sorted(set(ours) | set(others)):
         value, tolerance = ours.get(name, (None, 0))
         other, _ = others.get(name, (None, 0))
-        if value is None or other is None or abs(value - other) > tolerance:
-            if value is not other:
-                differing.append((name, value, other))
-    return len(set(ours) | set(others)), differing
+        if value is None or other is None:
+            found["absent"].append(name)
+        elif abs(value - other) <= tolerance:
+            found["equal"] += 1
+        else:
+            found["differing"].append((name, value, other))
+    return found
 
 
 def rows(result, prefix):
@@ -94,23 +99,38 @@ def show(case, result):
 def show_comparison(comparison):
     if comparison is None:
         return "Not compared with `kindred evaluate`: this program lacks the command or the flags for it."
+    text = f"`kindred evaluate` agrees in {comparison['equal']} figures"
+    if comparison["absent"]:
+        text += f"; only one of the two has {', '.join(comparison['absent'])}"
     if not comparison["differing"]:
-        return f"`kindred evaluate` agrees in all {comparison['figures']} figures."
-    lines = [(name, mine, theirs) for name, mine, theirs in comparison["differing"]]
-    return (f"`kindred evaluate` differs in {len(lines)} of {comparison['figures']} figures:\n\n"
-            + table(["figure", "score.py", "kindred evaluate"], lines))
+        return text + "."
+    return (f"{text}. **They differ in {len(comparison['differing'])} figures:**\n\n"
+            + table(["figure", "score.py", "kindred evaluate"], comparison["differing"]))
 
 
 def summary(results):
-    """One line per result."""
-    lines = []
+    """One line per case, the means over its splits."""
+    cases = {}
     for entry in results:
-        found = entry["figures"]
-        if found is None:
-            lines.append((entry["case"], "", "", "", "", entry["note"]))
+        cases.setdefault(entry["case"], []).append(entry)
+    lines = []
+    for case, entries in cases.items():
+        notes = ", ".join(dict.fromkeys(entry["note"] for entry in entries if entry["note"]))
+        found = [entry["figures"] for entry in entries if entry["figures"]]
+        if not found:
+            lines.append((case, 0, "", "", "", "", "", "", notes))
             continue
-        simple = {one["name"]: one for one in found["baselines"]}
-        lines.append((entry["case"], f"{found['model']['hits_at_1_percent']:.3f}",
-                      f"{found['model']['recall_at_1_percent']:.4f}", f"{found['first_time_recall']:.4f}",
-                      f"{simple['most_active']['recall_at_1_percent']:.4f}", entry["note"]))
-    return table(["case", "hit", "recall", "first-time recall", "recall of the most active", ""], lines)
+
+        def mean(figure, digits):
+            return f"{sum(map(figure, found)) / len(found):.{digits}f}"
+
+        def simple(name):
+            return mean(lambda one: next(entry for entry in one["baselines"] if entry["name"] == name)
+                        ["recall_at_1_percent"], 4)
+
+        lines.append((case, len(found), mean(lambda one: one["model"]["hits_at_1_percent"], 3),
+                      mean(lambda one: one["model"]["recall_at_1_percent"], 4),
+                      mean(lambda one: one["model"]["coverage"], 3), mean(lambda one: one["first_time_recall"], 4),
+                      simple("most_active"), simple("own_history"), notes))
+    return table(["case", "splits", "hit", "recall", "coverage", "first-time recall", "recall of the most active",
+                  "of the own history", ""], lines)

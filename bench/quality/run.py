@@ -11,10 +11,13 @@ with those: counts must be equal, means agree to 1e-9. Exit status 1 if anything
 
 --shuffle is the sanity test: the items of the training events are dealt out anew, users and times
 stay. What is left to know is who is active, so recall must fall to what the most active users reach.
---all runs the ablations, the shuffle, and both recipes, one line each.
+--all runs the ablations, the shuffle, and both recipes, one line each. --splits N takes the N splits
+that lie 0, 1, ... N - 1 horizons before the one of `dataset.json`, and prints the means over them: one
+split of a small data set can hang on a few users.
 """
 
 import argparse
+import datetime
 import json
 import pathlib
 import random
@@ -39,12 +42,15 @@ SHUFFLE_SEED = 20_240_229
 
 
 class Case:
-    """One data set, cut: `whole` and `train` are files, `protocol` what happened."""
+    """One data set, cut `back` horizons before its split: `whole` and `train` are files, `protocol`
+    what happened."""
 
-    def __init__(self, data, work, shuffle):
+    def __init__(self, data, work, shuffle, back):
         self.about = json.loads((data / "dataset.json").read_text())
-        self.items, self.work = data / "items.csv", work
-        self.split, self.horizon = self.about["split"], round(self.about["horizon_days"] * DAY)
+        self.items, self.work, self.back = data / "items.csv", work, back
+        self.horizon = round(self.about["horizon_days"] * DAY)
+        self.split = self.about["split"] - back * self.horizon
+        work.mkdir(parents=True, exist_ok=True)
         header, rows, (_, item, when) = tables.read_interactions(data / "interactions.csv")
         older = [row for row in rows if int(row[when]) < self.split]
         newer = [row for row in rows if int(row[when]) >= self.split]
@@ -63,9 +69,10 @@ class Case:
         """({"itemId"} of the items that are queries, the same of items without a past)."""
         item, when = self.places
         rule = self.about["queries"] or {"min_events": 1, "before": self.split}
+        before = rule["before"] - self.back * self.horizon
         counts = {}
         for row in self.rows:
-            counts[row[item]] = counts.get(row[item], 0) + (int(row[when]) < rule["before"])
+            counts[row[item]] = counts.get(row[item], 0) + (int(row[when]) < before)
         known = sorted(name for name, count in counts.items() if count >= rule["min_events"])
         _, described = tables.read_items(self.items)
         fresh = []
@@ -97,8 +104,9 @@ class Run:
 
     def one(self, name, recipe=ITEM, doubles=False, model="auto", without=()):
         """The figures of one setting: {case, figures, evaluate, comparison, seconds, note}."""
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        found = {"case": name, "figures": None, "evaluate": None, "comparison": None, "note": ""}
+        day = datetime.datetime.fromtimestamp(self.case.split, datetime.timezone.utc).date()
+        print(f"{name}, {day} ...", file=sys.stderr, flush=True)
+        found = {"case": name, "split": str(day), "figures": None, "evaluate": None, "comparison": None, "note": ""}
         if recipe == ATTRIBUTE and not self.program.has("segment", ATTRIBUTE):
             return {**found, "note": "this program lacks the recipe"}
         known, fresh = (self.case.item_queries() if recipe == ITEM else
@@ -113,9 +121,9 @@ class Run:
         if self.program.has("evaluate"):
             found |= self.evaluated(known, recipe, changes)
         if found["figures"] and found["evaluate"]:
-            count, differing = report.compare(found["figures"], found["evaluate"])
-            found["comparison"] = {"figures": count, "differing": differing}
-            found["note"] = "agrees" if not differing else f"{len(differing)} figures differ"
+            found["comparison"] = report.compare(found["figures"], found["evaluate"])
+            differing = len(found["comparison"]["differing"])
+            found["note"] = f"{differing} figures differ" if differing else "agrees"
         elif found["evaluate"]:
             found |= {"figures": found["evaluate"], "note": "by `kindred evaluate` alone"}
         elif not found["figures"]:
@@ -172,16 +180,19 @@ class Run:
 
 
 def measure(program, options, work):
-    """The results of one call."""
-    def run_in(folder, shuffle):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-        return Run(program, Case(options.data, work / folder, shuffle), options)
+    """The results of one call, split after split."""
+    results = []
+    for back in range(options.splits):
+        def run_in(folder, shuffle):
+            return Run(program, Case(options.data, work / f"{folder}-{back}", shuffle, back), options)
 
-    if not options.all:
-        return run_in("case", options.shuffle).chosen()
-    results = run_in("case", False).all()
-    shuffled = run_in("shuffled", True)
-    return results + [shuffled.one(f"{shuffled.case.about['name']}, shuffled items")]
+        if not options.all:
+            results += run_in("shuffled" if options.shuffle else "case", options.shuffle).chosen()
+            continue
+        results += run_in("case", False).all()
+        shuffled = run_in("shuffled", True)
+        results.append(shuffled.one(f"{shuffled.case.about['name']}, shuffled items"))
+    return results
 
 
 def arguments():
@@ -197,6 +208,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--shuffle", action="store_true", help="deal the items of the training events out anew")
     parser.add_argument("--all", action="store_true", help="ablations, shuffle and both recipes")
+    parser.add_argument("--splits", type=int, default=1, help="take the means over so many splits")
     parser.add_argument("--work", type=pathlib.Path, help="keep the files of the runs here")
     parser.add_argument("--json", type=pathlib.Path, help="write all figures here")
     return parser.parse_args()
@@ -210,7 +222,7 @@ def main():
         if entry["figures"]:
             seconds = ", ".join(f"{name} {entry[f'{name}_seconds']:.1f} s" for name in ("segment", "score", "evaluate")
                                 if f"{name}_seconds" in entry)
-            print(report.show(entry["case"], entry["figures"]), report.show_comparison(entry["comparison"]),
+            print(report.show(f"{entry['case']}, {entry['split']}", entry["figures"]), report.show_comparison(entry["comparison"]),
                   seconds, sep="\n\n", end="\n\n")
     print(report.summary(results))
     if options.json:
