@@ -118,7 +118,7 @@ class Run:
             changes += ["--without", part]
         if all(self.program.has("segment", flag) for flag in changes if flag.startswith("--")):
             found |= self.scored(known + fresh, recipe, changes)
-        if self.program.has("evaluate"):
+        if self.program.has("evaluate", recipe):
             found |= self.evaluated(known, recipe, changes)
         if found["figures"] and found["evaluate"]:
             found["comparison"] = report.compare(found["figures"], found["evaluate"])
@@ -171,9 +171,15 @@ class Run:
 
     def all(self):
         name = self.case.about["name"]
-        found = [self.one(f"{name}, {ITEM}")]
-        found += [self.one(f"{name}, without {part}", without=[part]) for part in PARTS]
-        found += [self.one(f"{name}, model ials", model="ials")]
+        full = self.one(f"{name}, {ITEM}")
+        less = [self.one(f"{name}, without {part}", without=[part]) for part in PARTS]
+        less.append(self.one(f"{name}, model ials", model="ials"))
+        for entry in less:
+            # Compared with the figures of the same origin: a flag without any effect deserves a look.
+            origin = "evaluate" if entry["evaluate"] else "figures"
+            if entry[origin] and full[origin] and entry[origin]["model"] == full[origin]["model"]:
+                entry["note"] += "; the same as the full model"
+        found = [full, *less]
         for kind, doubles in (("one value", False), ("two values", True)):
             found.append(self.one(f"{name}, {ATTRIBUTE}, {kind}", recipe=ATTRIBUTE, doubles=doubles))
         return found

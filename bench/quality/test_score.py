@@ -200,6 +200,23 @@ def test_refused_attribute_queries(index, query):
         index.items(query)
 
 
+def test_attribute_lists_are_scored_over_all_items_that_match(tmp_path, index):
+    events = [(f"u{user:03}", "i4", user + 1) for user in range(100)]
+    events += [("u007", "i1", 900), ("u001", "i1", 1000), ("u002", "i3", 1001), ("u002", "i1", 1002),
+               ("u003", "i2", 1003), ("u007", "i3", 1004)]
+    protocol = Protocol(write(tmp_path / "events.csv", events), 1000, 100)
+    query = {"itemAttributes": "ITEMS.YEAR = 1999"}
+    found = scored(protocol, [line(query, ["u002", "u007"])], index=index)
+    # i1 and i3: u001, u002 and u007 came, u007 not for the first time.
+    assert found["model"]["recall_at_1_percent"] == pytest.approx(1 / 3)
+    assert (found["first_time_queries"], found["first_time_recall"]) == (1, 0.5)
+    simple = {entry["name"]: entry for entry in found["baselines"]}
+    assert simple["own_history"]["recall_at_1_percent"] == pytest.approx(1 / 3)
+    assert simple["most_active"]["recall_at_1_percent"] == pytest.approx(1 / 3)
+    with pytest.raises(tables.DataError, match="items file"):
+        scored(protocol, [line(query, ["u002"])])
+
+
 def test_queries_worth_asking_mean_what_they_say(index):
     single = attributes.single_queries(index, lambda items: len(items) >= 2)
     assert {frozenset(index.items(query)) for query in single} == {
