@@ -116,7 +116,9 @@ class Calibration:
             return None
         predicted = np.concatenate(self.predicted)
         if scale != 1.0:
-            predicted = -np.expm1(scale * np.log1p(-predicted))
+            # A probability that was rounded to 1 stays 1.
+            with np.errstate(divide="ignore"):
+                predicted = -np.expm1(scale * np.log1p(-predicted))
         happened = np.concatenate(self.happened)
         order = np.argsort(predicted, kind="stable")
         edges = [len(order) * edge // BINS for edge in range(BINS + 1)]

@@ -131,8 +131,8 @@ def test_calibration_bins(toy):
     assert found["predicted_total"] == pytest.approx(4 * 0.9 + 36 * 0.1)
     assert found["happened_total"] == 3
     twice = figures.Calibration()
-    twice.add(np.array([1]), [0.5], np.array([1]))
-    assert twice.figures(2.0)["predicted_total"] == pytest.approx(0.75)
+    twice.add(np.array([1, 2]), [0.5, 1.0], np.array([1]))
+    assert twice.figures(2.0)["predicted_total"] == pytest.approx(0.75 + 1)
 
 
 def test_errors_and_short_lists(toy):
