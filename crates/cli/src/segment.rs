@@ -27,7 +27,7 @@ pub(crate) struct SegmentArgs {
     /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
-    /// CSV file of items; it is checked as the service checks it.
+    /// CSV file of items, whose attributes can be asked for; it is checked as the service checks it.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
     /// CSV file of users; it is checked as the service checks it.
@@ -171,13 +171,17 @@ impl Run<'_> {
             interactions,
             args.interactions_schema.as_deref(),
         )?;
-        for (kind, file, schema) in [
-            (DatasetType::Items, &args.items, &args.items_schema),
-            (DatasetType::Users, &args.users, &args.users_schema),
-        ] {
-            if let Some(file) = file {
-                self.import(kind, file, schema.as_deref())?;
-            }
+        let full = |dir| Generation {
+            dir,
+            mode: Mode::Full,
+        };
+        let mut items = Vec::new();
+        if let Some(file) = &args.items {
+            let schema = args.items_schema.as_deref();
+            items.push(full(self.import(DatasetType::Items, file, schema)?));
+        }
+        if let Some(file) = &args.users {
+            self.import(DatasetType::Users, file, args.users_schema.as_deref())?;
         }
         figures["import_seconds"] = self.seconds_since(start).into();
         let out = args
@@ -191,10 +195,8 @@ impl Run<'_> {
                 Recipe::ItemAffinity => training::Recipe::ItemAffinity,
                 Recipe::ItemAttributeAffinity => training::Recipe::ItemAttributeAffinity,
             },
-            generations: vec![Generation {
-                dir: generation,
-                mode: Mode::Full,
-            }],
+            generations: vec![full(generation)],
+            items,
             event_type: None,
             config: Some(json!({"algorithmHyperParameters":
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),

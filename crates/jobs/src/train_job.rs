@@ -10,17 +10,19 @@ use crate::runner::Job;
 use crate::training::{self, Recipe, TrainRequest};
 use fail::fail_point;
 use kindred_catalog::records::{Dataset, Generation, SolutionVersion, status};
-use kindred_types::arn::DATASET_INTERACTIONS;
+use kindred_types::arn::{DATASET_INTERACTIONS, DATASET_ITEMS};
 use kindred_types::parts::random_hex;
 
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
-    let (version, snapshot) = fix_snapshot(job)?;
+    let version = fix_snapshot(job)?;
     let layout = &job.parts().layout;
-    let generations = snapshot
-        .iter()
-        .map(|record| training::generation(&layout.generation(&record.id), record))
-        .collect();
+    let read = |snapshot: &Option<Vec<Generation>>| {
+        let records = snapshot.iter().flatten();
+        records
+            .map(|record| training::generation(&layout.generation(&record.id), record))
+            .collect()
+    };
     let staged = job.scratch()?.join("model");
     if staged.exists() {
         std::fs::remove_dir_all(&staged)?;
@@ -28,7 +30,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     std::fs::create_dir_all(&staged)?;
     let request = TrainRequest {
         recipe: Recipe::of_arn(&version.recipe_arn),
-        generations,
+        generations: read(&version.snapshot),
+        items: read(&version.items_snapshot),
         event_type: version.event_type.clone(),
         config: version.config.clone(),
         settings: job.parts().settings.training.clone(),
@@ -61,23 +64,27 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
 }
 
 /// The version with its snapshot, which is fixed by the first try and kept by later ones.
-fn fix_snapshot(job: &Job<'_>) -> Result<(SolutionVersion, Vec<Generation>), Failure> {
+fn fix_snapshot(job: &Job<'_>) -> Result<SolutionVersion, Failure> {
     job.parts().catalog.write(|tx| {
         let mut version: SolutionVersion = tx.need(job.arn())?;
-        if let Some(snapshot) = version.snapshot.clone() {
-            return Ok((version, snapshot));
+        if version.snapshot.is_some() {
+            return Ok(version);
         }
         let datasets: Vec<Dataset> = tx.all(Some(&version.group_arn))?;
-        let interactions = datasets
-            .into_iter()
-            .find(|dataset| dataset.dataset_type == DATASET_INTERACTIONS);
-        let Some(interactions) = interactions else {
-            return Err(Failure::Input(
-                "The dataset group has no Interactions dataset any more.".to_owned(),
-            ));
+        let generations = |kind: &str| {
+            let dataset = datasets.iter().find(|dataset| dataset.dataset_type == kind);
+            dataset.map(|dataset| dataset.generations.clone())
         };
-        version.snapshot = Some(interactions.generations.clone());
+        let missing = |kind: &str| {
+            Failure::Input(format!("The dataset group has no {kind} dataset any more."))
+        };
+        let interactions = generations(DATASET_INTERACTIONS);
+        version.snapshot = Some(interactions.ok_or_else(|| missing("Interactions"))?);
+        if Recipe::of_arn(&version.recipe_arn) == Recipe::ItemAttributeAffinity {
+            let items = generations(DATASET_ITEMS);
+            version.items_snapshot = Some(items.ok_or_else(|| missing("Items"))?);
+        }
         tx.update(&version)?;
-        Ok((version, interactions.generations))
+        Ok(version)
     })
 }

@@ -7,13 +7,15 @@ use kindred_catalog::records;
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::snapshot::{self, EventRule, Minimums, SnapshotLimits, TrainingFilter};
+use kindred_engine::data::table::{self, TableLimits};
+use kindred_engine::interactions::Interactions;
 use kindred_engine::model::RECIPE_ITEM_ATTRIBUTE_AFFINITY;
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
 use kindred_engine::recipes::item_attribute_affinity;
 use kindred_types::parts::Clock;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// `hidden_dimension` where a solution does not say it.
@@ -46,6 +48,8 @@ pub struct TrainRequest {
     pub recipe: Recipe,
     /// The interactions' generations: FULL first, then INCREMENTAL in commit order.
     pub generations: Vec<Generation>,
+    /// The Items dataset's, in the same order; read by a recipe that is asked for attributes.
+    pub items: Vec<Generation>,
     /// Train on this event type only.
     pub event_type: Option<String>,
     /// The `SolutionConfig` of the wire, checked when the solution was created.
@@ -86,7 +90,10 @@ pub fn train(
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
     };
-    let data = TrainingData::bare(interactions);
+    let data = match request.recipe {
+        Recipe::ItemAffinity => TrainingData::bare(interactions),
+        Recipe::ItemAttributeAffinity => with_items(request, interactions, progress)?,
+    };
     let snapshot = json!({
         "checksum": facts.checksum,
         "interactions": facts.rows,
@@ -124,6 +131,35 @@ pub fn train(
         metrics: metrics.collect(),
         statistics,
     })
+}
+
+/// The interactions with the items' attributes, but for the columns that the solution leaves out.
+fn with_items(
+    request: &TrainRequest,
+    interactions: Interactions,
+    progress: &dyn Progress,
+) -> Result<TrainingData, Failure> {
+    if request.items.is_empty() {
+        return Ok(TrainingData::bare(interactions));
+    }
+    let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
+    let config = request.config.as_ref().unwrap_or(&Value::Null);
+    let listed = |kind: &str| -> Option<BTreeSet<&str>> {
+        let columns = config["trainingDataConfig"][kind]["ITEMS"].as_array()?;
+        Some(columns.iter().filter_map(Value::as_str).collect())
+    };
+    let excluded = listed("excludedDatasetColumns").unwrap_or_default();
+    let included = listed("includedDatasetColumns");
+    let left_out = items
+        .columns
+        .iter()
+        .map(|column| column.field.name.as_str())
+        .filter(|name| {
+            excluded.contains(name) || included.as_ref().is_some_and(|list| !list.contains(name))
+        })
+        .map(str::to_owned)
+        .collect();
+    Ok(TrainingData::join(interactions, &items, &left_out))
 }
 
 /// A generation of the catalog as the engine reads it.

@@ -135,8 +135,8 @@ class World:
         config = {"algorithmHyperParameters": {"hidden_dimension": str(self.dimension)}}
         arn = self.p.create_solution(
             name=name or f"solution-{self.name}", datasetGroupArn=self.group,
-            recipeArn="arn:aws:personalize:::recipe/aws-item-affinity",
-            **{"solutionConfig": config, **more})["solutionArn"]
+            **{"recipeArn": "arn:aws:personalize:::recipe/aws-item-affinity",
+               "solutionConfig": config, **more})["solutionArn"]
         wait(lambda: self.p.describe_solution(solutionArn=arn), "solution")
         return arn
 

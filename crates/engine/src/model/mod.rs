@@ -249,6 +249,12 @@ impl Model {
         &self.history
     }
 
+    pub(crate) fn shift_history(&mut self, by: f32) {
+        for score in &mut self.history.scores {
+            *score += by;
+        }
+    }
+
     /// What is known about the training.
     pub fn card(&self) -> &Card {
         &self.card

@@ -16,7 +16,7 @@ use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
 use crate::progress::Progress;
 use crate::score::Scorer;
 use crate::train::events::Prefix;
-use crate::train::{self, Fitted, Question, Work, ials, kernels};
+use crate::train::{self, Fitted, Question, Work, candidates, ials, kernels};
 
 pub use crate::train::{BUDGET_FLOPS_DEFAULT, ModelChoice, TrainOptions, Without};
 
@@ -94,6 +94,17 @@ pub(crate) fn fit(
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Model, Error> {
+    fit_both(prefix, question, false, options, work).map(|(model, _)| model)
+}
+
+/// The same; with `keep_cut` also the model of the validation cut, where there was one.
+pub(crate) fn fit_both(
+    prefix: &Prefix<'_>,
+    question: Question,
+    keep_cut: bool,
+    options: &TrainOptions,
+    work: &mut Work<'_>,
+) -> Result<(Model, Option<Model>), Error> {
     if !DIMENSIONS.contains(&options.dimension) {
         return Err(Error::Input(format!(
             "the hidden dimension must lie between {} and {}, and is {}",
@@ -103,7 +114,8 @@ pub(crate) fn fit(
         )));
     }
     let interactions = prefix.len();
-    let fitted = pool(options)?.install(|| train::fit(prefix, question, options, work))?;
+    let fitted =
+        pool(options)?.install(|| train::fit(prefix, question, keep_cut, options, work))?;
     let Fitted {
         user_vectors,
         user_offsets,
@@ -114,10 +126,11 @@ pub(crate) fn fit(
         choices,
         intensity,
         notes,
+        at_cut,
     } = fitted;
     let card = Card {
         recipe: RECIPE_ITEM_AFFINITY.into(),
-        towers: "ials".into(),
+        towers: choices.towers.clone(),
         dimension: options.dimension,
         seed: options.seed,
         users: prefix.users(),
@@ -130,7 +143,7 @@ pub(crate) fn fit(
         instruction_set: kernels::instruction_set().into(),
         ..Card::default()
     };
-    Model::new(Parts {
+    let model = Model::new(Parts {
         dimension: options.dimension,
         users: prefix.data.users.clone(),
         items: prefix.data.items.clone(),
@@ -142,7 +155,8 @@ pub(crate) fn fit(
         history,
         card,
     })
-    .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))
+    .map_err(|detail| Error::Input(format!("the training came to no usable model: {detail}")))?;
+    Ok((model, at_cut))
 }
 
 fn settings() -> BTreeMap<String, f64> {
@@ -151,8 +165,8 @@ fn settings() -> BTreeMap<String, f64> {
         ("unseen_per_pair_max", ials::UNSEEN_PER_PAIR_MAX),
         ("regularisation", ials::REGULARISATION),
         ("conjugate_gradient_steps", ials::STEPS as f64),
-        ("sweeps", train::SWEEPS as f64),
-        ("sweeps_after_validation", train::SWEEPS_AGAIN as f64),
+        ("sweeps", candidates::SWEEPS as f64),
+        ("sweeps_after_validation", candidates::SWEEPS_AGAIN as f64),
     ];
     settings
         .map(|(name, value)| (name.to_string(), value))

@@ -16,7 +16,7 @@ use crate::data::attributes::TrainingData;
 use crate::error::Error;
 use crate::metrics::queries::users_of_any;
 use crate::metrics::{Queries, held_out};
-use crate::model::{AttributeModel, Counts, Metrics, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
+use crate::model::{AttributeModel, Counts, Metrics, Model, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 use crate::progress::Progress;
 use crate::score::AttributeScorer;
 use crate::train::events::Prefix;
@@ -47,7 +47,7 @@ pub fn train(
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<Trained, Error> {
-    let mut work = Work::new(progress, clock, 2 * (1 + u64::from(options.final_fit)));
+    let mut work = Work::new(progress, clock, 1 + u64::from(options.final_fit));
     let start = work.seconds();
     let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
@@ -91,7 +91,7 @@ pub fn train_on(
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<AttributeModel, Error> {
-    let mut work = Work::new(progress, clock, 2);
+    let mut work = Work::new(progress, clock, 1);
     let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
         return Err(Error::Data(NO_COLUMN.into()));
@@ -108,7 +108,8 @@ fn fit(
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<AttributeModel, Error> {
-    let mut model = towers(prefix, question, index, options, work)?;
+    let (model, at_cut) = item_affinity::fit_both(prefix, question, true, options, work)?;
+    let mut model = with_counts(model, prefix, index)?;
     let before = match question {
         Question::NewestFifth => prefix.oldest_four_fifths(),
         Question::NextHorizon => {
@@ -123,12 +124,12 @@ fn fit(
     };
     let users = before.known_users();
     let lessons = lessons(index, &before, prefix);
-    let (head, note) = if users.is_empty() || lessons.is_empty() {
-        work.finished(0, "attributes without held-back events")?;
-        pool(options)?.install(|| attributes::fit(&model, &[], Vec::new()))
-    } else {
-        let earlier = towers(&before, question, index, options, work)?;
-        pool(options)?.install(|| attributes::fit(&earlier, &users, lessons))
+    let (head, note) = match at_cut {
+        Some(earlier) if !users.is_empty() && !lessons.is_empty() => {
+            let earlier = with_counts(earlier, &before, index)?;
+            pool(options)?.install(|| attributes::fit(&earlier, &users, lessons))
+        }
+        _ => pool(options)?.install(|| attributes::fit(&model, &[], Vec::new())),
     };
     work.finished(0, "attribute head")?;
     let card = model.card_mut();
@@ -137,15 +138,13 @@ fn fit(
     Ok(model)
 }
 
-/// Vectors, offsets and counts of a prefix.
-fn towers(
+/// A model of a prefix with counts instead of repaired scores.
+fn with_counts(
+    model: Model,
     prefix: &Prefix<'_>,
-    question: Question,
     index: &AttributeIndex,
-    options: &TrainOptions,
-    work: &mut Work<'_>,
 ) -> Result<AttributeModel, Error> {
-    let mut model = item_affinity::fit(prefix, question, options, work)?.without_history();
+    let mut model = model.without_history();
     model.card_mut().recipe = RECIPE_ITEM_ATTRIBUTE_AFFINITY.into();
     let counts = Counts::new(prefix, RECENT_TAU_DAYS);
     AttributeModel::new(model, index.clone(), counts)

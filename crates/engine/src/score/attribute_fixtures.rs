@@ -17,15 +17,11 @@ pub(crate) fn generated(users: usize, items: usize, values: usize, seed: u64) ->
     let mut model = Model::generated(users, items, 7, seed);
     model.card_mut().choices = Some(Choices {
         horizon_seconds: 1,
-        validation_events: 0,
-        fold_in_decay: None,
-        fold_in_likelihoods: Vec::new(),
         b: 1.0,
         c: 0.0,
         kappa: KAPPA,
         pi: PI,
-        tau_days: 60.0,
-        likelihood: None,
+        ..Choices::default()
     });
     let mut counts = Counts::default();
     counts.starts.push(0);

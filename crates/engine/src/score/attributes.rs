@@ -326,18 +326,18 @@ struct Block<'a> {
     /// Events and decayed events of each user.
     totals: Vec<(f32, f32)>,
     kappa: f32,
-    /// log(1 − π), which the item offsets have and the towers' own probability has not.
+    /// What the item offsets have and the towers' own probability has not.
     log_new: f32,
 }
 
 impl<'a> Block<'a> {
     fn new(model: &'a AttributeModel, users: &'a [u32]) -> Block<'a> {
         let towers = model.model();
-        let (kappa, pi) = model
+        let (kappa, log_new) = model
             .card()
             .choices
             .as_ref()
-            .map_or((1.0, 0.0), |choices| (choices.kappa, choices.pi));
+            .map_or((1.0, 0.0), |choices| (choices.kappa, choices.log_new()));
         let numbers = || users.iter().map(|&user| user as usize);
         Block {
             model,
@@ -350,7 +350,7 @@ impl<'a> Block<'a> {
                 .collect(),
             totals: numbers().map(|user| model.user_totals(user)).collect(),
             kappa: kappa as f32,
-            log_new: libm::log(1.0 - pi) as f32,
+            log_new: log_new as f32,
         }
     }
 

@@ -98,6 +98,11 @@ impl Scorer {
         &self.model
     }
 
+    /// Adds to the scores of all pairs of the history.
+    pub(crate) fn shift_history(&mut self, by: f32) {
+        Arc::make_mut(&mut self.model).shift_history(by);
+    }
+
     /// Gives the model back.
     pub(crate) fn into_model(self) -> Arc<Model> {
         self.model

@@ -1,4 +1,5 @@
-//! From inner products to probabilities: log p(y|x) = b p·q + c log(1 + n_y) − log Z_x.
+//! From inner products to probabilities: log p(y|x) = b p·q + c t_y − log Z_x, with t_y a term of the
+//! item: log(1 + n_y) for the iALS towers, the trained bias for the look-back towers.
 //!
 //! Scores that rank items within a user say nothing across users; normalised ones do. Z is summed
 //! exactly over the items a user has seen, and over the others from items drawn by popularity with
@@ -10,7 +11,6 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::events::Pairs;
-use super::ials::Towers;
 use super::{kernels, linear};
 
 /// Multiply-adds allowed for the unseen part of Z: decides the number of draws.
@@ -25,7 +25,7 @@ const BLOCK_USERS: usize = 128;
 const NEWTON_STEPS_MAX: usize = 60;
 /// Bounds of b and c: a fit that runs away from a handful of events stops here.
 const FACTOR_MAX: f64 = 50.0;
-const POPULARITY_MAX: f64 = 2.0;
+const TERM_MAX: f64 = 2.0;
 
 /// Items that stand for all items in the unseen part of Z.
 pub(crate) struct Draws {
@@ -81,10 +81,10 @@ impl Draws {
         self.items.len()
     }
 
-    fn vectors(&self, towers: &Towers) -> Vec<f32> {
-        let mut vectors = Vec::with_capacity(self.items.len() * towers.stride);
+    fn vectors(&self, items: &ItemSide<'_>) -> Vec<f32> {
+        let mut vectors = Vec::with_capacity(self.items.len() * items.stride);
         for &item in &self.items {
-            vectors.extend_from_slice(towers.item(item as usize));
+            vectors.extend_from_slice(items.vector(item as usize));
         }
         vectors
     }
@@ -107,8 +107,25 @@ pub(crate) fn log_popularity(pairs: &Pairs) -> Vec<f32> {
 pub(crate) struct Weights {
     /// Of the inner product.
     pub(crate) b: f64,
-    /// Of the log popularity.
+    /// Of the item's term.
     pub(crate) c: f64,
+}
+
+/// The item side of towers.
+#[derive(Clone, Copy)]
+pub(crate) struct ItemSide<'a> {
+    /// Length of a padded vector.
+    pub(crate) stride: usize,
+    /// Row-major, padded with zeros.
+    pub(crate) vectors: &'a [f32],
+    /// A constant for each item.
+    pub(crate) terms: &'a [f32],
+}
+
+impl ItemSide<'_> {
+    pub(crate) fn vector(&self, item: usize) -> &[f32] {
+        &self.vectors[item * self.stride..(item + 1) * self.stride]
+    }
 }
 
 /// The logarithms of the two parts of a user's Z; −∞ for an empty part.
@@ -132,10 +149,9 @@ impl Mass {
 
 /// Some users with vectors of their own, and what their scores are made of.
 pub(crate) struct Scored<'a> {
-    pub(crate) towers: &'a Towers,
+    pub(crate) items: ItemSide<'a>,
     pub(crate) pairs: &'a Pairs,
     pub(crate) draws: &'a Draws,
-    pub(crate) log_popularity: &'a [f32],
     /// User numbers.
     pub(crate) users: &'a [u32],
     /// Their vectors, in the same order.
@@ -144,14 +160,14 @@ pub(crate) struct Scored<'a> {
 
 impl Scored<'_> {
     pub(crate) fn vector(&self, place: usize) -> &[f32] {
-        let stride = self.towers.stride;
+        let stride = self.items.stride;
         &self.vectors[place * stride..(place + 1) * stride]
     }
 
-    /// b p·q + c log(1 + n) of one user and item.
+    /// b p·q + c t of one user and item.
     pub(crate) fn score(&self, place: usize, item: usize, weights: Weights) -> f64 {
-        let product = kernels::dot(self.vector(place), self.towers.item(item));
-        weights.b * f64::from(product) + weights.c * f64::from(self.log_popularity[item])
+        let product = kernels::dot(self.vector(place), self.items.vector(item));
+        weights.b * f64::from(product) + weights.c * f64::from(self.items.terms[item])
     }
 
     /// Both parts of Z for each of the users.
@@ -169,10 +185,8 @@ impl Scored<'_> {
                 );
                 let seen_sum = log_sum_exp(&mut scores);
                 scores.clear();
-                scored.each_unseen(seen, products, |product, popularity, log_weight| {
-                    scores.push(
-                        weights.b as f32 * product + weights.c as f32 * popularity + log_weight,
-                    );
+                scored.each_unseen(seen, products, |product, term, log_weight| {
+                    scores.push(weights.b as f32 * product + weights.c as f32 * term + log_weight);
                 });
                 masses.push(Mass {
                     seen: seen_sum,
@@ -184,8 +198,8 @@ impl Scored<'_> {
         parts.concat()
     }
 
-    /// What the likelihood of held-back `events` (items, per user) needs, whatever b and c are.
-    pub(crate) fn slates(&self, events: impl Fn(u32) -> Vec<u32> + Sync) -> Vec<Slate> {
+    /// What the likelihood of held-back `events` (items and weights, per user) needs, whatever b and c are.
+    pub(crate) fn slates(&self, events: impl Fn(u32) -> Vec<(u32, f64)> + Sync) -> Vec<Slate> {
         let parts: Vec<Vec<Slate>> = self.blocks(|scored, first, products| {
             products
                 .chunks_exact(self.draws.len().max(1))
@@ -197,21 +211,21 @@ impl Scored<'_> {
                     let mut slate = Slate::default();
                     let part = |item: u32| {
                         let item = item as usize;
-                        let product = kernels::dot(scored.vector(place), scored.towers.item(item));
-                        (product, scored.log_popularity[item])
+                        let product = kernels::dot(scored.vector(place), scored.items.vector(item));
+                        (product, scored.items.terms[item])
                     };
                     for &item in seen {
-                        let (product, popularity) = part(item);
-                        slate.push(product, popularity, 0.0);
+                        let (product, term) = part(item);
+                        slate.push(product, term, 0.0);
                     }
-                    scored.each_unseen(seen, products, |product, popularity, log_weight| {
-                        slate.push(product, popularity, log_weight);
+                    scored.each_unseen(seen, products, |product, term, log_weight| {
+                        slate.push(product, term, log_weight);
                     });
-                    for item in events(user) {
-                        let (product, popularity) = part(item);
-                        slate.events += 1.0;
-                        slate.product_sum += f64::from(product);
-                        slate.popularity_sum += f64::from(popularity);
+                    for (item, weight) in events(user) {
+                        let (product, term) = part(item);
+                        slate.events += weight;
+                        slate.product_sum += weight * f64::from(product);
+                        slate.term_sum += weight * f64::from(term);
                     }
                     slate
                 })
@@ -222,8 +236,8 @@ impl Scored<'_> {
 
     /// Runs `each` on blocks of users with their products with all draws; results in block order.
     fn blocks<T: Send>(&self, each: impl Fn(&Self, usize, &[f32]) -> T + Sync) -> Vec<T> {
-        let stride = self.towers.stride;
-        let drawn = self.draws.vectors(self.towers);
+        let stride = self.items.stride;
+        let drawn = self.draws.vectors(&self.items);
         let columns = self.draws.len();
         (0..self.users.len().div_ceil(BLOCK_USERS))
             .into_par_iter()
@@ -241,14 +255,14 @@ impl Scored<'_> {
             .collect()
     }
 
-    /// Calls `each` with (product, log popularity, log weight) of the draws that are not in `seen`.
+    /// Calls `each` with (product, term, log weight) of the draws that are not in `seen`.
     fn each_unseen(&self, seen: &[u32], products: &[f32], mut each: impl FnMut(f32, f32, f32)) {
         let mut seen = seen.iter().peekable();
         for (place, &item) in self.draws.items.iter().enumerate() {
             while seen.next_if(|&&other| other < item).is_some() {}
             if seen.peek() != Some(&&item) {
-                let popularity = self.log_popularity[item as usize];
-                each(products[place], popularity, self.draws.log_weights[place]);
+                let term = self.items.terms[item as usize];
+                each(products[place], term, self.draws.log_weights[place]);
             }
         }
     }
@@ -258,17 +272,22 @@ impl Scored<'_> {
 #[derive(Default)]
 pub(crate) struct Slate {
     products: Vec<f32>,
-    popularities: Vec<f32>,
+    terms: Vec<f32>,
     log_weights: Vec<f32>,
     events: f64,
     product_sum: f64,
-    popularity_sum: f64,
+    term_sum: f64,
 }
 
 impl Slate {
-    fn push(&mut self, product: f32, popularity: f32, log_weight: f32) {
+    /// Events in this slate, weights added up.
+    pub(crate) fn events(&self) -> f64 {
+        self.events
+    }
+
+    fn push(&mut self, product: f32, term: f32, log_weight: f32) {
         self.products.push(product);
-        self.popularities.push(popularity);
+        self.terms.push(term);
         self.log_weights.push(log_weight);
     }
 
@@ -282,9 +301,9 @@ impl Slate {
         scores.extend(
             self.products
                 .iter()
-                .zip(&self.popularities)
+                .zip(&self.terms)
                 .zip(&self.log_weights)
-                .map(|((product, popularity), weight)| b * product + c * popularity + weight),
+                .map(|((product, term), weight)| b * product + c * term + weight),
         );
         let high = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for score in scores.iter_mut() {
@@ -292,9 +311,8 @@ impl Slate {
         }
         kernels::exp_in_place(scores);
         let mut sums = [0.0f64; 6];
-        for ((e, product), popularity) in scores.iter().zip(&self.products).zip(&self.popularities)
-        {
-            let (e, f, g) = (f64::from(*e), f64::from(*product), f64::from(*popularity));
+        for ((e, product), term) in scores.iter().zip(&self.products).zip(&self.terms) {
+            let (e, f, g) = (f64::from(*e), f64::from(*product), f64::from(*term));
             let terms = [e, e * f, e * g, e * f * f, e * f * g, e * g * g];
             for (sum, term) in sums.iter_mut().zip(terms) {
                 *sum += term;
@@ -304,9 +322,9 @@ impl Slate {
         let (f, g, ff, fg, gg) = (f / z, g / z, ff / z, fg / z, gg / z);
         let n = self.events;
         Likelihood {
-            value: weights.b * self.product_sum + weights.c * self.popularity_sum
+            value: weights.b * self.product_sum + weights.c * self.term_sum
                 - n * (f64::from(high) + libm::log(z)),
-            gradient: [self.product_sum - n * f, self.popularity_sum - n * g],
+            gradient: [self.product_sum - n * f, self.term_sum - n * g],
             curvature: [n * (ff - f * f), n * (fg - f * g), n * (gg - g * g)],
         }
     }
@@ -349,7 +367,7 @@ pub(crate) fn fit_weights(slates: &[Slate], start: Weights) -> (Weights, f64) {
         for _ in 0..30 {
             let next = Weights {
                 b: (weights.b + length * step_b).clamp(0.0, FACTOR_MAX),
-                c: (weights.c + length * step_c).clamp(0.0, POPULARITY_MAX),
+                c: (weights.c + length * step_c).clamp(0.0, TERM_MAX),
             };
             let found = evaluate(next);
             if found.value > current.value {
@@ -381,7 +399,7 @@ fn newton_step(weights: Weights, at: &Likelihood) -> (f64, f64) {
     };
     match (
         stuck(weights.b, FACTOR_MAX, gb),
-        stuck(weights.c, POPULARITY_MAX, gc),
+        stuck(weights.c, TERM_MAX, gc),
     ) {
         (true, true) => (0.0, 0.0),
         (true, false) => (0.0, gc / cc),
@@ -412,6 +430,7 @@ mod tests {
     use super::*;
     use crate::train::events::Prefix;
     use crate::train::fixtures;
+    use crate::train::ials::Towers;
 
     /// Slates of users who choose by known weights, with expected instead of drawn choices.
     fn slates(b: f64, c: f64) -> Vec<Slate> {
@@ -424,16 +443,14 @@ mod tests {
                 }
                 let weights: Vec<f64> = (0..30)
                     .map(|i| {
-                        libm::exp(
-                            b * f64::from(slate.products[i]) + c * f64::from(slate.popularities[i]),
-                        )
+                        libm::exp(b * f64::from(slate.products[i]) + c * f64::from(slate.terms[i]))
                     })
                     .collect();
                 let z: f64 = weights.iter().sum();
                 for (i, weight) in weights.iter().enumerate() {
                     slate.events += 10.0 * weight / z;
                     slate.product_sum += 10.0 * weight / z * f64::from(slate.products[i]);
-                    slate.popularity_sum += 10.0 * weight / z * f64::from(slate.popularities[i]);
+                    slate.term_sum += 10.0 * weight / z * f64::from(slate.terms[i]);
                 }
                 slate
             })
@@ -475,10 +492,13 @@ mod tests {
         let weights = Weights { b: 5.0, c: 0.5 };
         let masses = |draws: &Draws| {
             Scored {
-                towers: &towers,
+                items: ItemSide {
+                    stride: towers.stride,
+                    vectors: &towers.items,
+                    terms: &popularity,
+                },
                 pairs: &pairs,
                 draws,
-                log_popularity: &popularity,
                 users: &users,
                 vectors: &towers.users,
             }

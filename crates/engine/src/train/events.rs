@@ -68,6 +68,13 @@ impl<'a> Prefix<'a> {
         self.ends[user]..whole.ends[user]
     }
 
+    /// Number of distinct times at which a user has events.
+    pub(crate) fn steps_of(&self, user: usize) -> usize {
+        let times = &self.data.event_times[self.events_of(user)];
+        let changes = times.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        changes + usize::from(!times.is_empty())
+    }
+
     /// The users with an event.
     pub(crate) fn known_users(&self) -> Vec<u32> {
         let users = 0..self.users() as u32;
@@ -115,6 +122,17 @@ impl Sparse {
         self.starts.len() - 1
     }
 
+    /// Values in the order of these rows, in the order of their transposition.
+    pub(crate) fn turned<T: Copy + Default>(&self, transposed: &Sparse, values: &[T]) -> Vec<T> {
+        let mut next = transposed.starts.clone();
+        let mut turned = vec![T::default(); values.len()];
+        for (&column, &value) in self.indices.iter().zip(values) {
+            turned[next[column as usize]] = value;
+            next[column as usize] += 1;
+        }
+        turned
+    }
+
     /// Columns become rows; each new row ascends.
     pub(crate) fn transposed(&self, columns: usize) -> Sparse {
         let mut starts = vec![0usize; columns + 1];
@@ -136,12 +154,16 @@ impl Sparse {
     }
 }
 
-/// The distinct pairs of a prefix, both ways.
+/// The distinct pairs of a prefix, both ways. Events of weight 0 make no pair.
 pub(crate) struct Pairs {
     /// The items of each user, ascending.
     pub(crate) by_user: Sparse,
     /// The users of each item, ascending.
     pub(crate) by_item: Sparse,
+    /// The largest weight among the events of each pair, in the order of `by_user`; absent if all are 1.
+    pub(crate) user_weights: Option<Vec<f32>>,
+    /// The same in the order of `by_item`.
+    pub(crate) item_weights: Option<Vec<f32>>,
     /// For each event of the data (those of the prefix): the place of its item in the user's row.
     places: Vec<u32>,
 }
@@ -153,26 +175,64 @@ impl Pairs {
         let mut indices: Vec<u32> = Vec::new();
         let mut places = vec![0u32; data.len()];
         let mut row: Vec<u32> = Vec::new();
+        let mut user_weights = (!data.event_weights.is_empty()).then(Vec::new);
         starts.push(0);
         for user in 0..prefix.users() {
             let events = prefix.events_of(user);
             row.clear();
-            row.extend_from_slice(&data.event_items[events.clone()]);
+            row.extend(
+                events
+                    .clone()
+                    .filter(|&event| data.weight(event) > 0.0)
+                    .map(|event| data.event_items[event]),
+            );
             row.sort_unstable();
             row.dedup();
-            for event in events {
+            for event in events.clone() {
                 let item = data.event_items[event];
                 places[event] = row.partition_point(|&other| other < item) as u32;
+            }
+            if let Some(weights) = &mut user_weights {
+                let from = weights.len();
+                weights.resize(from + row.len(), 0.0f32);
+                for event in events.filter(|&event| data.weight(event) > 0.0) {
+                    let weight = &mut weights[from + places[event] as usize];
+                    *weight = weight.max(data.weight(event));
+                }
             }
             indices.extend_from_slice(&row);
             starts.push(indices.len());
         }
         let by_user = Sparse { starts, indices };
         let by_item = by_user.transposed(prefix.items());
+        let item_weights = user_weights
+            .as_ref()
+            .map(|weights| by_user.turned(&by_item, weights));
         Pairs {
             by_user,
             by_item,
+            user_weights,
+            item_weights,
             places,
+        }
+    }
+
+    /// Calls `each` with the place in `by_user` and the time of the events of `user`, oldest first; events
+    /// of weight 0 are left out.
+    pub(crate) fn each_event(
+        &self,
+        prefix: &Prefix<'_>,
+        user: usize,
+        mut each: impl FnMut(usize, i64),
+    ) {
+        let first = self.by_user.starts[user];
+        for event in prefix.events_of(user) {
+            if prefix.data.weight(event) > 0.0 {
+                each(
+                    first + self.places[event] as usize,
+                    prefix.data.event_times[event],
+                );
+            }
         }
     }
 
@@ -181,8 +241,8 @@ impl Pairs {
         self.by_item.range(item).len()
     }
 
-    /// Adds `weight(step)` to the pair of each event of `user`, the steps counted back from the latest:
-    /// events with the same timestamp are one step. `sums` has one place per item of the user's row.
+    /// Adds `weight(step)` times its own weight to the pair of each event of `user`, the steps counted
+    /// back from the latest: events with the same timestamp are one step. `sums` has one place per item of the user's row.
     pub(crate) fn add_by_step(
         &self,
         prefix: &Prefix<'_>,
@@ -203,7 +263,10 @@ impl Pairs {
                 current = weight(step, time);
                 last = Some(time);
             }
-            sums[self.places[event] as usize] += current;
+            let own = f64::from(prefix.data.weight(event));
+            if own > 0.0 {
+                sums[self.places[event] as usize] += own * current;
+            }
         }
     }
 }

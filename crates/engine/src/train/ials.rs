@@ -74,6 +74,7 @@ impl Towers {
         &self.users[user * self.stride..(user + 1) * self.stride]
     }
 
+    #[cfg(test)]
     pub(crate) fn item(&self, item: usize) -> &[f32] {
         &self.items[item * self.stride..(item + 1) * self.stride]
     }
@@ -87,14 +88,28 @@ impl Towers {
             unseen,
             others: items,
         };
-        let loss = solve_rows(&pairs.by_user, &self.items, &mut self.users, &common);
+        let weights = pairs.user_weights.as_deref();
+        let loss = solve_rows(
+            &pairs.by_user,
+            weights,
+            &self.items,
+            &mut self.users,
+            &common,
+        );
         let common = Common {
             values: self.turn(Side::Users)?,
             unseen,
             others: users,
         };
         let ridge = self.item_ridge(pairs, &common);
-        solve_rows(&pairs.by_item, &self.users, &mut self.items, &common);
+        let weights = pairs.item_weights.as_deref();
+        solve_rows(
+            &pairs.by_item,
+            weights,
+            &self.users,
+            &mut self.items,
+            &common,
+        );
         Ok(loss + ridge)
     }
 
@@ -179,7 +194,13 @@ pub(crate) enum Side {
     Items,
 }
 
-fn solve_rows(rows: &Sparse, other: &[f32], out: &mut [f32], common: &Common) -> f64 {
+fn solve_rows(
+    rows: &Sparse,
+    weights: Option<&[f32]>,
+    other: &[f32],
+    out: &mut [f32],
+    common: &Common,
+) -> f64 {
     let stride = common.values.len();
     let losses: Vec<f64> = out
         .par_chunks_mut(ROWS_AT_ONCE * stride)
@@ -189,12 +210,13 @@ fn solve_rows(rows: &Sparse, other: &[f32], out: &mut [f32], common: &Common) ->
             |(scratch, diagonal), (block, out)| {
                 let mut loss = 0.0;
                 for (place, x) in out.chunks_exact_mut(stride).enumerate() {
-                    let indices = rows.row(block * ROWS_AT_ONCE + place);
+                    let range = rows.range(block * ROWS_AT_ONCE + place);
+                    let indices = &rows.indices[range.clone()];
                     common.diagonal(indices.len(), diagonal);
                     let system = System {
                         other,
                         indices,
-                        weights: None,
+                        weights: weights.map(|weights| &weights[range]),
                         diagonal,
                         steps: STEPS,
                         tolerance: TOLERANCE,
@@ -243,7 +265,7 @@ fn start_scale(dimension: usize) -> f32 {
 }
 
 /// The sum of four uniform numbers, scaled to variance 1: near enough to normal for a start.
-fn near_normal(bits: u64) -> f32 {
+pub(crate) fn near_normal(bits: u64) -> f32 {
     let sum: u32 = (0..4)
         .map(|part| ((bits >> (16 * part)) & 0xffff) as u32)
         .sum();

@@ -249,13 +249,13 @@ fn each_batch<const FMA: bool, const RESIDUAL: bool>(
 }
 
 #[inline(always)]
-fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     // Without the instruction `mul_add` is a slow library call.
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[inline(always)]
-fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; WIDTH];
     for (a, b) in a.chunks_exact(WIDTH).zip(b.chunks_exact(WIDTH)) {
         for lane in 0..WIDTH {

@@ -111,6 +111,44 @@ pub(crate) fn products(left: &[f32], right: &[f32], stride: usize, out: &mut [f3
     );
 }
 
+/// leftᵀ right: `left` has `columns` columns, `right` rows of `stride`; columns × stride into `out`.
+pub(crate) fn products_left(
+    left: &[f32],
+    right: &[f32],
+    columns: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let rows = right.len() / stride;
+    matmul(
+        MatMut::from_row_major_slice_mut(out, columns, stride),
+        Accum::Replace,
+        MatRef::from_row_major_slice(left, rows, columns).transpose(),
+        MatRef::from_row_major_slice(right, rows, stride),
+        1.0f32,
+        Par::Seq,
+    );
+}
+
+/// left right: `left` has `columns` columns, `right` as many rows of `stride`; rows × stride into `out`.
+pub(crate) fn products_right(
+    left: &[f32],
+    right: &[f32],
+    columns: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let rows = out.len() / stride;
+    matmul(
+        MatMut::from_row_major_slice_mut(out, rows, stride),
+        Accum::Replace,
+        MatRef::from_row_major_slice(left, rows, columns),
+        MatRef::from_row_major_slice(right, columns, stride),
+        1.0f32,
+        Par::Seq,
+    );
+}
+
 /// Solves a symmetric positive system of `N` unknowns by Cholesky; `None` if it is not positive.
 #[allow(clippy::needless_range_loop)] // Matrices read best with their indices.
 pub(crate) fn solve_small<const N: usize>(a: &[[f64; N]; N], b: &[f64; N]) -> Option<[f64; N]> {

@@ -280,6 +280,7 @@ impl World {
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
             snapshot: None,
+            items_snapshot: None,
             model: None,
             metrics: BTreeMap::new(),
             statistics: None,

@@ -63,6 +63,7 @@ pub(crate) fn create_solution_version(
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
             snapshot: None,
+            items_snapshot: None,
             model: None,
             metrics: Default::default(),
             statistics: None,
