@@ -41,6 +41,8 @@ pub struct SegmentOptions {
     pub max_records: u64,
     /// Write `recommendedUsers` beside `usersList`.
     pub documented_format: bool,
+    /// Write the probability of each user, `scores`, beside the users.
+    pub scores: bool,
     /// Memory for the rankings of one block and, in the second pass, for rendered lines.
     pub block_bytes: usize,
     /// Threads for scoring.
@@ -234,8 +236,14 @@ fn score(
     let ranking_len = options.k.min(scorer.len());
     let by_memory = options.block_bytes / (8 * ranking_len.max(1));
     let block_len = scorer.block_len(options.k).min(by_memory).max(1);
-    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len);
-    let mut blocks = Blocks::new(&options.scratch_dir, fingerprint, block_len, ranking_len)?;
+    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len, options.scores);
+    let mut blocks = Blocks::new(
+        &options.scratch_dir,
+        fingerprint,
+        block_len,
+        ranking_len,
+        options.scores,
+    )?;
     let total = plan.items.len() as u64;
     for (block, items) in plan.items.chunks(block_len).enumerate() {
         look(progress, "score queries", (block * block_len) as u64, total)?;
@@ -243,21 +251,27 @@ fn score(
             continue;
         }
         let rankings = scorer.top_users(items, options.k, options.threads)?;
-        blocks.push(rankings.iter().map(|ranking| ranking.users.as_slice()))?;
+        blocks.push(&rankings)?;
     }
     progress.report("score queries", total, total, "");
     Ok(blocks)
 }
 
-/// Stands for all that decides the bytes of the blocks: model, queries, lengths.
-fn fingerprint(scorer: &Scorer, plan: &Plan, ranking_len: usize, block_len: usize) -> u64 {
+/// Stands for all that decides the bytes of the blocks: model, queries, lengths, form.
+fn fingerprint(
+    scorer: &Scorer,
+    plan: &Plan,
+    ranking_len: usize,
+    block_len: usize,
+    scores: bool,
+) -> u64 {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     for (name, checksum) in &scorer.model().card().checksums {
         hash.update(name.as_bytes());
         hash.update(checksum.as_bytes());
     }
-    for number in [scorer.len(), ranking_len, block_len] {
+    for number in [scorer.len(), ranking_len, block_len, usize::from(scores)] {
         hash.update((number as u64).to_le_bytes());
     }
     for item in &plan.items {
@@ -362,7 +376,17 @@ impl<'a> Renderer<'a> {
         }
         let start = self.buffer.len();
         let users = self.blocks.ranking(place);
-        push_ranking_tail(&mut self.buffer, users, &self.fragments, self.documented);
+        // The score leaves out what all users of the item share.
+        let shared = f64::from(self.model.item_offset(self.plan.items[place] as usize));
+        let scores = self.blocks.scores(place);
+        let log_rates = scores.map(|scores| scores.map(|score| f64::from(score) + shared));
+        push_ranking_tail(
+            &mut self.buffer,
+            users,
+            log_rates,
+            &self.fragments,
+            self.documented,
+        );
         let tail = &self.buffer[start..];
         if tail.len() <= self.tail_bytes_left {
             self.tail_bytes_left -= tail.len();
