@@ -149,9 +149,11 @@ impl Run<'_> {
             }
         };
         let model = match self.args.recipe {
-            Recipe::ItemAffinity => Model::open(&model_dir).map(AnyModel::Items),
+            Recipe::ItemAffinity => {
+                Model::open(&model_dir).map(|model| AnyModel::Items(model.into()))
+            }
             Recipe::ItemAttributeAffinity => {
-                AttributeModel::open(&model_dir).map(AnyModel::Attributes)
+                AttributeModel::open(&model_dir).map(|model| AnyModel::Attributes(model.into()))
             }
         };
         let model =
