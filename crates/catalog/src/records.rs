@@ -291,6 +291,9 @@ pub struct SegmentJob {
     pub filter_arn: Option<String>,
     /// Users per line.
     pub num_results: i64,
+    /// Whether the probability of each user is written, too.
+    #[serde(default)]
+    pub scores: bool,
     /// `jobInput.s3DataSource.path` as given.
     pub input_path: String,
     /// `jobInput.s3DataSource.kmsKeyArn` as given.

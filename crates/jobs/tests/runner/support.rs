@@ -294,6 +294,7 @@ impl World {
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
+            scores: false,
             arn: arn.clone(),
             job_name: name.into(),
             solution_version_arn: version_arn("v"),
