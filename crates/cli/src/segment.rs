@@ -34,7 +34,7 @@ pub(crate) struct SegmentArgs {
     /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
-    /// CSV file of items; it is checked as the service checks it.
+    /// CSV file of items, whose attributes take part in training.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
     /// CSV file of users; it is checked as the service checks it.
@@ -175,13 +175,14 @@ impl Run<'_> {
             interactions,
             args.interactions_schema.as_deref(),
         )?;
-        for (kind, file, schema) in [
-            (DatasetType::Items, &args.items, &args.items_schema),
-            (DatasetType::Users, &args.users, &args.users_schema),
-        ] {
-            if let Some(file) = file {
-                self.import(kind, file, schema.as_deref())?;
-            }
+        let mut items = Vec::new();
+        if let Some(file) = &args.items {
+            let dir = self.import(DatasetType::Items, file, args.items_schema.as_deref())?;
+            let mode = Mode::Full;
+            items.push(Generation { dir, mode });
+        }
+        if let Some(file) = &args.users {
+            self.import(DatasetType::Users, file, args.users_schema.as_deref())?;
         }
         figures["import_seconds"] = self.seconds_since(start).into();
         let out = args
@@ -195,6 +196,7 @@ impl Run<'_> {
                 dir: generation,
                 mode: Mode::Full,
             }],
+            items,
             event_type: None,
             config: Some(json!({"algorithmHyperParameters":
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),

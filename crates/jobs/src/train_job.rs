@@ -9,25 +9,28 @@ use crate::failure::Failure;
 use crate::runner::Job;
 use crate::training::{self, TrainRequest};
 use fail::fail_point;
-use kindred_catalog::records::{Dataset, Generation, SolutionVersion, status};
-use kindred_types::arn::DATASET_INTERACTIONS;
+use kindred_catalog::records::{self, Dataset, SolutionVersion, status};
+use kindred_engine::data::dataset::Generation;
+use kindred_types::arn::{DATASET_INTERACTIONS, DATASET_ITEMS};
 use kindred_types::parts::random_hex;
 
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
-    let (version, snapshot) = fix_snapshot(job)?;
+    let (version, interactions) = fix_snapshot(job)?;
     let layout = &job.parts().layout;
-    let generations = snapshot
-        .iter()
-        .map(|record| training::generation(&layout.generation(&record.id), record))
-        .collect();
+    let generations = |records: &[records::Generation]| -> Vec<Generation> {
+        let each = records.iter();
+        each.map(|record| training::generation(&layout.generation(&record.id), record))
+            .collect()
+    };
     let staged = job.scratch()?.join("model");
     if staged.exists() {
         std::fs::remove_dir_all(&staged)?;
     }
     std::fs::create_dir_all(&staged)?;
     let request = TrainRequest {
-        generations,
+        generations: generations(&interactions),
+        items: generations(&version.items_snapshot),
         event_type: version.event_type.clone(),
         config: version.config.clone(),
         settings: job.parts().settings.training.clone(),
@@ -59,24 +62,28 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     job.sweep()
 }
 
-/// The version with its snapshot, which is fixed by the first try and kept by later ones.
-fn fix_snapshot(job: &Job<'_>) -> Result<(SolutionVersion, Vec<Generation>), Failure> {
+/// The version with its snapshot, which is fixed by the first try and kept by later ones, and the
+/// part of it that holds the interactions.
+fn fix_snapshot(job: &Job<'_>) -> Result<(SolutionVersion, Vec<records::Generation>), Failure> {
     job.parts().catalog.write(|tx| {
         let mut version: SolutionVersion = tx.need(job.arn())?;
         if let Some(snapshot) = version.snapshot.clone() {
             return Ok((version, snapshot));
         }
         let datasets: Vec<Dataset> = tx.all(Some(&version.group_arn))?;
-        let interactions = datasets
-            .into_iter()
-            .find(|dataset| dataset.dataset_type == DATASET_INTERACTIONS);
-        let Some(interactions) = interactions else {
+        let generations = |kind: &str| {
+            let mut datasets = datasets.iter();
+            let dataset = datasets.find(|dataset| dataset.dataset_type == kind);
+            dataset.map(|dataset| dataset.generations.clone())
+        };
+        let Some(interactions) = generations(DATASET_INTERACTIONS) else {
             return Err(Failure::Input(
                 "The dataset group has no Interactions dataset any more.".to_owned(),
             ));
         };
-        version.snapshot = Some(interactions.generations.clone());
+        version.snapshot = Some(interactions.clone());
+        version.items_snapshot = generations(DATASET_ITEMS).unwrap_or_default();
         tx.update(&version)?;
-        Ok((version, interactions.generations))
+        Ok((version, interactions))
     })
 }

@@ -6,14 +6,14 @@ use crate::settings::TrainingSettings;
 use kindred_catalog::records;
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
-use kindred_engine::data::snapshot::{
-    self, EventRule, Minimums, SnapshotFacts, SnapshotLimits, TrainingFilter,
-};
+use kindred_engine::data::snapshot::{self, EventRule, Minimums, SnapshotLimits, TrainingFilter};
+use kindred_engine::data::table::{self, Table, TableLimits};
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
 use kindred_types::parts::Clock;
+use kindred_types::schema::DatasetType;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// `hidden_dimension` where a solution does not say it.
@@ -24,6 +24,8 @@ pub const DIMENSION_DEFAULT: usize = 149;
 pub struct TrainRequest {
     /// The interactions' generations: FULL first, then INCREMENTAL in commit order.
     pub generations: Vec<Generation>,
+    /// The Items dataset's generations in the same order; none to train without attributes.
+    pub items: Vec<Generation>,
     /// Train on this event type only.
     pub event_type: Option<String>,
     /// The `SolutionConfig` of the wire, checked when the solution was created.
@@ -61,21 +63,28 @@ pub fn train(
         users_with_two_percent: request.settings.min_user_share_percent,
     };
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
+    let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
+    let excluded = excluded_columns(request.config.as_ref(), &items);
+    let data = TrainingData::join(interactions, &items, &excluded);
+    drop(items);
+    let checksum = data.checksum(&facts.checksum);
     let options = TrainOptions {
         dimension: dimension(request.config.as_ref()),
-        seed: request.settings.seed.wrapping_add(checksum_seed(&facts)),
+        seed: request.settings.seed.wrapping_add(checksum_seed(&checksum)),
         threads: request.threads,
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
     };
-    let data = TrainingData::bare(interactions);
     let mut trained = item_affinity::train(&data, &options, progress, clock)?;
+    let columns = data.attributes.columns.iter();
+    let columns: Vec<&str> = columns.map(|column| column.field.name.as_str()).collect();
     trained.model.card_mut().snapshot = json!({
-        "checksum": facts.checksum,
+        "checksum": checksum,
         "interactions": facts.rows,
         "rows_read": facts.rows_read,
         "first_timestamp": facts.first_time,
         "last_timestamp": facts.last_time,
+        "item_columns": columns,
     });
     trained.model.save(out_dir)?;
     let mut statistics = json!({
@@ -129,6 +138,30 @@ fn training_filter(request: &TrainRequest) -> TrainingFilter {
     }
 }
 
+/// Columns of the Items dataset that `trainingDataConfig` leaves out: those it excludes, or all that
+/// it does not include. A dataset that it does not name keeps all its columns.
+fn excluded_columns(config: Option<&Value>, items: &Table) -> BTreeSet<String> {
+    let choice = config.map_or(&Value::Null, |config| &config["trainingDataConfig"]);
+    let named = |member: &str| -> Option<BTreeSet<&str>> {
+        let (_, names) = choice[member].as_object()?.iter().find(|(dataset, _)| {
+            DatasetType::from_name_ignore_case(dataset) == Some(DatasetType::Items)
+        })?;
+        Some(names.as_array()?.iter().filter_map(Value::as_str).collect())
+    };
+    let excluded = named("excludedDatasetColumns").unwrap_or_default();
+    let included = named("includedDatasetColumns");
+    let names = items.columns.iter().map(|column| &column.field.name);
+    names
+        .filter(|name| {
+            excluded.contains(name.as_str())
+                || included
+                    .as_ref()
+                    .is_some_and(|included| !included.contains(name.as_str()))
+        })
+        .cloned()
+        .collect()
+}
+
 fn dimension(config: Option<&Value>) -> usize {
     config
         .and_then(|config| config["algorithmHyperParameters"]["hidden_dimension"].as_str())
@@ -137,7 +170,7 @@ fn dimension(config: Option<&Value>) -> usize {
 }
 
 /// The first eight bytes of the snapshot's checksum, as the seed's share of the data.
-fn checksum_seed(facts: &SnapshotFacts) -> u64 {
-    let digits = facts.checksum.get(..16).unwrap_or_default();
+fn checksum_seed(checksum: &str) -> u64 {
+    let digits = checksum.get(..16).unwrap_or_default();
     u64::from_str_radix(digits, 16).unwrap_or_default()
 }
