@@ -249,7 +249,7 @@ impl Run<'_> {
         day: &Day,
         asked: Option<&Asked>,
     ) -> Result<Report, CliError> {
-        let options = self.options(day);
+        let options = self.options(&day.checksum());
         let data = &day.cut.training;
         let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -309,7 +309,7 @@ impl Run<'_> {
 
     /// The model that a job of the day would have delivered.
     fn item_model(&self, day: &Day) -> Result<Scorer, CliError> {
-        let options = self.options(day);
+        let options = self.options(&day.checksum());
         let data = &day.cut.training;
         let model = delivered_item_model(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -317,13 +317,12 @@ impl Run<'_> {
     }
 
     /// The options of a job with the same settings on the data before the split.
-    fn options(&self, day: &Day) -> TrainOptions {
-        let checksum = day.cut.training.checksum(&day.known.checksum);
+    fn options(&self, checksum: &str) -> TrainOptions {
         let without = |part: Part| self.args.without.contains(&part);
         let settings = self.settings.jobs();
         TrainOptions {
             dimension: usize::try_from(self.args.hidden_dimension).unwrap_or(usize::MAX),
-            seed: training::seed(settings.training.seed, &checksum),
+            seed: training::seed(settings.training.seed, checksum),
             threads: self.threads(),
             model: match self.args.model {
                 Towers::Auto => ModelChoice::Auto,
@@ -354,6 +353,13 @@ struct Day {
     /// About the interactions before the split.
     known: SnapshotFacts,
     notes: Vec<String>,
+}
+
+impl Day {
+    /// Stands for all that a job of the day would have trained on.
+    fn checksum(&self) -> String {
+        self.cut.training.checksum(&self.known.checksum)
+    }
 }
 
 fn data_failed(error: kindred_engine::data::Error) -> CliError {

@@ -127,6 +127,9 @@ pub fn train(
         "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
     });
     statistics["sweep_seconds"] = timings.sweep_seconds.into();
+    if timings.epoch_seconds > 0.0 {
+        statistics["epoch_seconds"] = timings.epoch_seconds.into();
+    }
     let metrics = metrics
         .rounded()
         .into_iter()

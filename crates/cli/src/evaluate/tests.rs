@@ -317,7 +317,7 @@ fn named_queries_and_unknown_ones() {
     ]);
     let scratch = Scratch::new(&dir.path().join("x")).unwrap();
     let options = Run::new(&args, &scratch).unwrap();
-    let options = options.options(&SnapshotFacts::default());
+    let options = options.options("");
     assert_eq!(options.model, ModelChoice::Ials);
     assert!(options.without.intensity && options.without.own_history);
     assert!(!options.without.kappa && !options.without.lookback);
