@@ -249,7 +249,7 @@ impl Run<'_> {
         day: &Day,
         asked: Option<&Asked>,
     ) -> Result<Report, CliError> {
-        let options = self.options(&day.known);
+        let options = self.options(&day.cut.training.checksum(&day.known.checksum));
         let data = &day.cut.training;
         let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -309,7 +309,7 @@ impl Run<'_> {
 
     /// The model that a job of the day would have delivered.
     fn item_model(&self, day: &Day) -> Result<Scorer, CliError> {
-        let options = self.options(&day.known);
+        let options = self.options(&day.cut.training.checksum(&day.known.checksum));
         let data = &day.cut.training;
         let model = delivered_item_model(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -317,12 +317,12 @@ impl Run<'_> {
     }
 
     /// The options of a job with the same settings on the data before the split.
-    fn options(&self, facts: &SnapshotFacts) -> TrainOptions {
+    fn options(&self, checksum: &str) -> TrainOptions {
         let without = |part: Part| self.args.without.contains(&part);
         let settings = self.settings.jobs();
         TrainOptions {
             dimension: usize::try_from(self.args.hidden_dimension).unwrap_or(usize::MAX),
-            seed: training::seed(settings.training.seed, &facts.checksum),
+            seed: training::seed(settings.training.seed, checksum),
             threads: self.threads(),
             model: match self.args.model {
                 Towers::Auto => ModelChoice::Auto,

@@ -27,7 +27,7 @@ pub(crate) struct SegmentArgs {
     /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
-    /// CSV file of items, whose attributes can be asked for; it is checked as the service checks it.
+    /// CSV file of items, whose attributes take part in training and can be asked for.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
     /// CSV file of users; it is checked as the service checks it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The dataset type of interactions, as it stands in ARNs and answers.
 pub const DATASET_INTERACTIONS: &str = "INTERACTIONS";
-/// Dataset type of what is known about items.
+/// Last segment of the ARN of an Items dataset.
 pub const DATASET_ITEMS: &str = "ITEMS";
 
 /// Where this server's resources live: partition, region and account of every ARN it makes.
