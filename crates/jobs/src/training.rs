@@ -83,6 +83,12 @@ pub fn train(
         snapshot::load_interactions(&request.generations, &filter, &limits, progress)?;
     let minimums = minimums(&request.settings);
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
+    let weights = &interactions.event_weights;
+    if !weights.is_empty() && weights.iter().all(|weight| *weight == 0.0) {
+        return Err(Failure::Input(
+            "Dataset has no interactions of an event type with a weight above 0.".to_owned(),
+        ));
+    }
     let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
     let excluded = excluded_columns(request.config.as_ref(), &items);
     let data = TrainingData::join(interactions, &items, &excluded);
@@ -176,6 +182,7 @@ fn training_filter(request: &TrainRequest) -> TrainingFilter {
             .map(|rule| EventRule {
                 event_type: rule["eventType"].as_str().unwrap_or_default().to_owned(),
                 threshold: rule["eventValueThreshold"].as_f64(),
+                weight: rule["weight"].as_f64().map_or(1.0, |weight| weight as f32),
             })
             .collect(),
     }
