@@ -249,11 +249,8 @@ impl Run<'_> {
         day: &Day,
         asked: Option<&Asked>,
     ) -> Result<Report, CliError> {
-        let options = self.options(&day.known);
-        let data = &day.cut.training;
-        let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
-            .map_err(engine_failed)?;
-        let index = model.index();
+        let scorer = self.attribute_model(day)?;
+        let index = scorer.model().index();
         let (queries, unknown) = match asked {
             Some(asked) => {
                 let answerable = asked.attributes.iter();
@@ -273,8 +270,7 @@ impl Run<'_> {
                 (sets, 0)
             }
         };
-        let card = model.card().clone();
-        let scorer = AttributeScorer::new(Arc::new(model), None);
+        let card = scorer.model().card().clone();
         let protocol = Protocol {
             first_time_only: self.args.first_time_only,
             without_past: Some(queries.clone()),
@@ -307,7 +303,16 @@ impl Run<'_> {
         })
     }
 
-    /// The model that a job of the day would have delivered.
+    /// The attribute model that a job of the day would have delivered.
+    fn attribute_model(&self, day: &Day) -> Result<AttributeScorer, CliError> {
+        let options = self.options(&day.known);
+        let data = &day.cut.training;
+        let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
+            .map_err(engine_failed)?;
+        Ok(AttributeScorer::new(Arc::new(model), None))
+    }
+
+    /// The same for `aws-item-affinity`.
     fn item_model(&self, day: &Day) -> Result<Scorer, CliError> {
         let options = self.options(&day.known);
         let data = &day.cut.training;
