@@ -260,9 +260,9 @@ pub struct SolutionVersion {
     pub failure_reason: Option<String>,
     /// Generations of the interactions dataset that were read, once training has started.
     pub snapshot: Option<Vec<Generation>>,
-    /// Those of the Items dataset, for a recipe that trains on them.
+    /// Generations of the Items dataset that were read with them; none if the group has no Items.
     #[serde(default)]
-    pub items_snapshot: Option<Vec<Generation>>,
+    pub items_snapshot: Vec<Generation>,
     /// Name of the directory that holds the model, once ACTIVE.
     pub model: Option<String>,
     /// GetSolutionMetrics, once ACTIVE.
@@ -291,6 +291,9 @@ pub struct SegmentJob {
     pub filter_arn: Option<String>,
     /// Users per line.
     pub num_results: i64,
+    /// Whether the probability of each user is written, too.
+    #[serde(default)]
+    pub scores: bool,
     /// `jobInput.s3DataSource.path` as given.
     pub input_path: String,
     /// `jobInput.s3DataSource.kmsKeyArn` as given.

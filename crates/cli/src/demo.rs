@@ -1,7 +1,8 @@
 //! `kindred demo`: the whole job on real data, as any client would do it.
 //!
 //! Starts a server over a directory of its own, loads the bundled sample through the S3 and
-//! Personalize APIs, trains, runs a batch segment job and tells in words who is in the segments.
+//! Personalize APIs, trains both recipes, runs a batch segment job with each and tells in words who is
+//! in the segments.
 //! What people read goes to standard output, progress to standard error.
 
 use crate::CliError;
@@ -18,6 +19,12 @@ use std::time::Duration;
 const BUCKET: &str = "grocery";
 /// Products whose segments are shown, most bought first.
 const SHOWN_PRODUCTS: usize = 3;
+/// Categories asked for in the second job, and those of them whose segments are shown.
+const CATEGORIES: usize = 50;
+const SHOWN_CATEGORIES: usize = 2;
+/// The recipes, by name.
+const ITEM_AFFINITY: &str = "aws-item-affinity";
+const ITEM_ATTRIBUTE_AFFINITY: &str = "aws-item-attribute-affinity";
 /// Households shown of each segment.
 const SHOWN_HOUSEHOLDS: usize = 5;
 /// Products asked for in the job.
@@ -80,14 +87,27 @@ impl Demo {
         let start = self.clock.monotonic_ms();
         self.upload()?;
         let group = self.import()?;
-        let version = self.train(&group)?;
-        let segments = self.segment(&version)?;
+        let version = self.train(&group, ITEM_AFFINITY, "affinity")?;
+        let products: Vec<Value> = self
+            .sample
+            .most_bought(QUERIES)
+            .iter()
+            .map(|item| json!({"itemId": item}))
+            .collect();
+        let segments = self.segment(&version, "products", &products)?;
+        let by_attributes = self.train(&group, ITEM_ATTRIBUTE_AFFINITY, "attributes")?;
+        let categories = self.sample.categories(CATEGORIES);
+        let queries: Vec<Value> = categories.iter().map(|name| by_category(name)).collect();
+        let shoppers = self.segment(&by_attributes, "categories", &queries)?;
         println!(
             "\nAll of it took {:.1} seconds.\n",
             self.seconds_since(start)
         );
         self.show_metrics(&version)?;
         self.show_segments(&segments);
+        for (category, segment) in categories.iter().zip(&shoppers).take(SHOWN_CATEGORIES) {
+            self.show_shoppers(category, segment);
+        }
         Ok(())
     }
 
@@ -152,12 +172,12 @@ impl Demo {
         Ok(group)
     }
 
-    fn train(&self, group: &str) -> Result<String, CliError> {
+    fn train(&self, group: &str, recipe: &str, short: &str) -> Result<String, CliError> {
         let start = self.clock.monotonic_ms();
         let solution = self.create(
             "CreateSolution",
-            json!({"name": format!("affinity-{}", self.tag), "datasetGroupArn": group,
-                   "recipeArn": "arn:aws:personalize:::recipe/aws-item-affinity",
+            json!({"name": format!("{short}-{}", self.tag), "datasetGroupArn": group,
+                   "recipeArn": format!("arn:aws:personalize:::recipe/{recipe}"),
                    "performAutoTraining": false}),
             "solutionArn",
         )?;
@@ -175,26 +195,27 @@ impl Demo {
         self.done(
             "train",
             start,
-            "aws-item-affinity, validated on held-out purchases, then on all",
+            &format!("{recipe}, validated on held-out purchases, then on all"),
         );
         Ok(version)
     }
 
-    fn segment(&self, version: &str) -> Result<Vec<Value>, CliError> {
+    /// Runs a job over queries and gives its output lines.
+    fn segment(
+        &self,
+        version: &str,
+        name: &str,
+        queries: &[Value],
+    ) -> Result<Vec<Value>, CliError> {
         let start = self.clock.monotonic_ms();
-        let lines: String = self
-            .sample
-            .most_bought(QUERIES)
-            .iter()
-            .map(|item| format!("{}\n", json!({"itemId": item})))
-            .collect();
-        self.client
-            .put_object(BUCKET, "queries/products.json", lines.into())?;
+        let lines: String = queries.iter().map(|query| format!("{query}\n")).collect();
+        let input = format!("queries/{name}.json");
+        self.client.put_object(BUCKET, &input, lines.into())?;
         let job = self.create(
             "CreateBatchSegmentJob",
-            json!({"jobName": format!("products-{}", self.tag), "solutionVersionArn": version,
+            json!({"jobName": format!("{name}-{}", self.tag), "solutionVersionArn": version,
                    "numResults": 25, "roleArn": ROLE,
-                   "jobInput": {"s3DataSource": {"path": format!("s3://{BUCKET}/queries/products.json")}},
+                   "jobInput": {"s3DataSource": {"path": format!("s3://{BUCKET}/{input}")}},
                    "jobOutput": {"s3DataDestination": {"path": format!("s3://{BUCKET}/segments/")}}}),
             "batchSegmentJobArn",
         )?;
@@ -206,11 +227,11 @@ impl Demo {
         )?;
         let output = self
             .client
-            .get_object(BUCKET, "segments/products.json.out")?;
+            .get_object(BUCKET, &format!("segments/{name}.json.out"))?;
         self.done(
             "segment",
             start,
-            &format!("{QUERIES} products, the best 25 households for each"),
+            &format!("{} {name}, the best 25 households for each", queries.len()),
         );
         String::from_utf8_lossy(&output)
             .lines()
@@ -284,6 +305,16 @@ impl Demo {
         println!();
     }
 
+    fn show_shoppers(&self, category: &str, segment: &Value) {
+        println!("Who is most likely to buy {}?\n", category.to_lowercase());
+        let users = segment["output"]["usersList"].as_array();
+        for (rank, user) in (1..=SHOWN_HOUSEHOLDS).zip(users.into_iter().flatten()) {
+            let user = user.as_str().unwrap_or_default();
+            println!("    {rank}. {}", self.sample.shopper_text(user, category));
+        }
+        println!();
+    }
+
     fn create(&self, operation: &str, input: Value, member: &str) -> Result<String, CliError> {
         let answer = self.client.personalize(operation, &input)?;
         answer[member]
@@ -333,13 +364,24 @@ impl Demo {
 /// The role that exists from the first start.
 const ROLE: &str = "arn:aws:iam::000000000000:role/kindred";
 
-/// The card of the newest model in the data directory.
+/// A query for all products of a category.
+fn by_category(name: &str) -> Value {
+    let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+    json!({"itemAttributes": format!("ITEMS.CATEGORY = \"{quoted}\"")})
+}
+
+/// The card of the newest model for items in the data directory.
 fn read_card(dir: &Path) -> Option<Value> {
-    let newest = std::fs::read_dir(dir.join("models"))
-        .ok()?
-        .flatten()
-        .max_by_key(|entry| entry.metadata().and_then(|meta| meta.modified()).ok())?;
-    serde_json::from_slice(&std::fs::read(newest.path().join("card.json")).ok()?).ok()
+    let models = std::fs::read_dir(dir.join("models")).ok()?.flatten();
+    let cards = models.filter_map(|entry| {
+        let made = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let text = std::fs::read(entry.path().join("card.json")).ok()?;
+        Some((made, serde_json::from_slice::<Value>(&text).ok()?))
+    });
+    cards
+        .filter(|(_, card)| card["recipe"] == ITEM_AFFINITY)
+        .max_by_key(|(made, _)| *made)
+        .map(|(_, card)| card)
 }
 
 fn say_what_next(dir: &Path) {

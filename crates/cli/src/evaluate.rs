@@ -305,7 +305,7 @@ impl Run<'_> {
 
     /// The attribute model that a job of the day would have delivered.
     fn attribute_model(&self, day: &Day) -> Result<AttributeScorer, CliError> {
-        let options = self.options(&day.known);
+        let options = self.options(day);
         let data = &day.cut.training;
         let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -314,7 +314,7 @@ impl Run<'_> {
 
     /// The same for `aws-item-affinity`.
     fn item_model(&self, day: &Day) -> Result<Scorer, CliError> {
-        let options = self.options(&day.known);
+        let options = self.options(day);
         let data = &day.cut.training;
         let model = delivered_item_model(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -322,12 +322,13 @@ impl Run<'_> {
     }
 
     /// The options of a job with the same settings on the data before the split.
-    fn options(&self, facts: &SnapshotFacts) -> TrainOptions {
+    fn options(&self, day: &Day) -> TrainOptions {
+        let checksum = day.cut.training.checksum(&day.known.checksum);
         let without = |part: Part| self.args.without.contains(&part);
         let settings = self.settings.jobs();
         TrainOptions {
             dimension: usize::try_from(self.args.hidden_dimension).unwrap_or(usize::MAX),
-            seed: training::seed(settings.training.seed, &facts.checksum),
+            seed: training::seed(settings.training.seed, &checksum),
             threads: self.threads(),
             model: match self.args.model {
                 Towers::Auto => ModelChoice::Auto,

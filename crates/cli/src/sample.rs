@@ -151,6 +151,19 @@ impl Sample {
             .collect()
     }
 
+    /// The categories with the most purchases, most first, ties by name.
+    pub(crate) fn categories(&self, count: usize) -> Vec<String> {
+        let mut times: HashMap<&str, u32> = HashMap::new();
+        for (item, purchases) in &self.popularity {
+            *times.entry(self.column(item, 2)).or_default() += purchases;
+        }
+        times.remove("");
+        let mut categories: Vec<(&str, u32)> = times.into_iter().collect();
+        categories.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let names = categories.into_iter().map(|(name, _)| name.to_owned());
+        names.take(count).collect()
+    }
+
     fn column(&self, item: &str, column: usize) -> &str {
         self.items
             .get(item)
@@ -172,16 +185,7 @@ impl Sample {
 
     /// A household in words: who they are, and what they did with this product.
     pub(crate) fn household_text(&self, user: &str, item: &str) -> String {
-        let row = self.users.get(user);
-        let part = |column: usize| {
-            row.and_then(|row| row.get(column))
-                .filter(|text| !text.is_empty())
-        };
-        let mut words = vec![format!("household {user:<5}")];
-        words.extend(part(0).map(|age| format!("age {age}")));
-        words.extend(part(1).map(|income| format!("income {income}")));
-        words.extend(part(4).map(|size| format!("{size} at home")));
-        words.push(match self.bought.get(&(user.to_owned(), item.to_owned())) {
+        let did = match self.bought.get(&(user.to_owned(), item.to_owned())) {
             Some(purchases) => {
                 let days = (self.end - purchases.last) / 86_400;
                 let times = if purchases.times == 1 {
@@ -197,7 +201,34 @@ impl Sample {
                 format!("bought it {count}{times}, last {days} days before the end of the data")
             }
             None => "never bought it so far".to_owned(),
-        });
+        };
+        format!("{}, {did}", self.person_text(user))
+    }
+
+    /// A household in words, and how often it bought products of this category.
+    pub(crate) fn shopper_text(&self, user: &str, category: &str) -> String {
+        let times: u32 = self
+            .bought
+            .iter()
+            .filter(|((who, item), _)| who == user && self.column(item, 2) == category)
+            .map(|(_, purchases)| purchases.times)
+            .sum();
+        format!(
+            "{}, bought such products {times} times",
+            self.person_text(user)
+        )
+    }
+
+    fn person_text(&self, user: &str) -> String {
+        let row = self.users.get(user);
+        let part = |column: usize| {
+            row.and_then(|row| row.get(column))
+                .filter(|text| !text.is_empty())
+        };
+        let mut words = vec![format!("household {user:<5}")];
+        words.extend(part(0).map(|age| format!("age {age}")));
+        words.extend(part(1).map(|income| format!("income {income}")));
+        words.extend(part(4).map(|size| format!("{size} at home")));
         words.join(", ")
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct SegmentArgs {
     /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
-    /// CSV file of items, whose attributes can be asked for; it is checked as the service checks it.
+    /// CSV file of items, whose attributes take part in training and can be asked for.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
     /// CSV file of users; it is checked as the service checks it.
@@ -57,6 +57,9 @@ pub(crate) struct SegmentArgs {
     /// Length of the model's vectors.
     #[arg(long, default_value_t = 149, value_parser = clap::value_parser!(u64).range(32..=256))]
     hidden_dimension: u64,
+    /// Write the probability of each user beside the users.
+    #[arg(long)]
+    scores: bool,
     /// Threads; 0 for all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -146,9 +149,11 @@ impl Run<'_> {
             }
         };
         let model = match self.args.recipe {
-            Recipe::ItemAffinity => Model::open(&model_dir).map(AnyModel::Items),
+            Recipe::ItemAffinity => {
+                Model::open(&model_dir).map(|model| AnyModel::Items(model.into()))
+            }
             Recipe::ItemAttributeAffinity => {
-                AttributeModel::open(&model_dir).map(AnyModel::Attributes)
+                AttributeModel::open(&model_dir).map(|model| AnyModel::Attributes(model.into()))
             }
         };
         let model =
@@ -232,6 +237,7 @@ impl Run<'_> {
             k: usize::try_from(self.args.num_results).unwrap_or(1),
             max_records: settings.max_records,
             documented_format: settings.documented_format,
+            scores: self.args.scores || self.settings.segment.scores,
             block_bytes: self.args.memory.unwrap_or(settings.block_bytes),
             threads: self.threads(),
             scratch_dir: self.scratch.join("blocks"),

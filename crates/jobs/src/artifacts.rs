@@ -61,9 +61,9 @@ pub(crate) fn sweep(layout: &Layout, catalog: &Catalog, lock: &PublishLock) -> R
         for version in tx.all::<SolutionVersion>(None)? {
             // A finished version has its model; only one in training still reads its snapshot.
             if status::is_unfinished(&version.status) {
-                let snapshots = [version.snapshot, version.items_snapshot];
-                let snapshot = snapshots.into_iter().flatten().flatten();
-                generations.extend(snapshot.map(|generation| generation.id));
+                let interactions = version.snapshot.unwrap_or_default();
+                let read = interactions.into_iter().chain(version.items_snapshot);
+                generations.extend(read.map(|generation| generation.id));
             }
             models.extend(version.model);
         }

@@ -89,6 +89,7 @@ fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptio
         k: usize::try_from(record.num_results).unwrap_or(1).max(1),
         max_records: settings.max_records,
         documented_format: settings.documented_format,
+        scores: record.scores,
         block_bytes: settings.block_bytes,
         threads: parts.settings.engine_threads(),
         scratch_dir: scratch,

@@ -9,18 +9,18 @@ use crate::failure::Failure;
 use crate::runner::Job;
 use crate::training::{self, Recipe, TrainRequest};
 use fail::fail_point;
-use kindred_catalog::records::{Dataset, Generation, SolutionVersion, status};
+use kindred_catalog::records::{self, Dataset, SolutionVersion, status};
+use kindred_engine::data::dataset::Generation;
 use kindred_types::arn::{DATASET_INTERACTIONS, DATASET_ITEMS};
 use kindred_types::parts::random_hex;
 
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
-    let version = fix_snapshot(job)?;
+    let (version, interactions) = fix_snapshot(job)?;
     let layout = &job.parts().layout;
-    let read = |snapshot: &Option<Vec<Generation>>| {
-        let records = snapshot.iter().flatten();
-        records
-            .map(|record| training::generation(&layout.generation(&record.id), record))
+    let generations = |records: &[records::Generation]| -> Vec<Generation> {
+        let each = records.iter();
+        each.map(|record| training::generation(&layout.generation(&record.id), record))
             .collect()
     };
     let staged = job.scratch()?.join("model");
@@ -30,8 +30,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     std::fs::create_dir_all(&staged)?;
     let request = TrainRequest {
         recipe: Recipe::of_arn(&version.recipe_arn),
-        generations: read(&version.snapshot),
-        items: read(&version.items_snapshot),
+        generations: generations(&interactions),
+        items: generations(&version.items_snapshot),
         event_type: version.event_type.clone(),
         config: version.config.clone(),
         settings: job.parts().settings.training.clone(),
@@ -63,28 +63,28 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     job.sweep()
 }
 
-/// The version with its snapshot, which is fixed by the first try and kept by later ones.
-fn fix_snapshot(job: &Job<'_>) -> Result<SolutionVersion, Failure> {
+/// The version with its snapshot, which is fixed by the first try and kept by later ones, and the
+/// part of it that holds the interactions.
+fn fix_snapshot(job: &Job<'_>) -> Result<(SolutionVersion, Vec<records::Generation>), Failure> {
     job.parts().catalog.write(|tx| {
         let mut version: SolutionVersion = tx.need(job.arn())?;
-        if version.snapshot.is_some() {
-            return Ok(version);
+        if let Some(snapshot) = version.snapshot.clone() {
+            return Ok((version, snapshot));
         }
         let datasets: Vec<Dataset> = tx.all(Some(&version.group_arn))?;
         let generations = |kind: &str| {
-            let dataset = datasets.iter().find(|dataset| dataset.dataset_type == kind);
+            let mut datasets = datasets.iter();
+            let dataset = datasets.find(|dataset| dataset.dataset_type == kind);
             dataset.map(|dataset| dataset.generations.clone())
         };
-        let missing = |kind: &str| {
-            Failure::Input(format!("The dataset group has no {kind} dataset any more."))
+        let Some(interactions) = generations(DATASET_INTERACTIONS) else {
+            return Err(Failure::Input(
+                "The dataset group has no Interactions dataset any more.".to_owned(),
+            ));
         };
-        let interactions = generations(DATASET_INTERACTIONS);
-        version.snapshot = Some(interactions.ok_or_else(|| missing("Interactions"))?);
-        if Recipe::of_arn(&version.recipe_arn) == Recipe::ItemAttributeAffinity {
-            let items = generations(DATASET_ITEMS);
-            version.items_snapshot = Some(items.ok_or_else(|| missing("Items"))?);
-        }
+        version.snapshot = Some(interactions.clone());
+        version.items_snapshot = generations(DATASET_ITEMS).unwrap_or_default();
         tx.update(&version)?;
-        Ok(version)
+        Ok((version, interactions))
     })
 }

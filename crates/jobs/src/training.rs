@@ -7,13 +7,13 @@ use kindred_catalog::records;
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::dataset::{Generation, Mode};
 use kindred_engine::data::snapshot::{self, EventRule, Minimums, SnapshotLimits, TrainingFilter};
-use kindred_engine::data::table::{self, TableLimits};
-use kindred_engine::interactions::Interactions;
+use kindred_engine::data::table::{self, Table, TableLimits};
 use kindred_engine::model::RECIPE_ITEM_ATTRIBUTE_AFFINITY;
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
 use kindred_engine::recipes::item_attribute_affinity;
 use kindred_types::parts::Clock;
+use kindred_types::schema::DatasetType;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -48,7 +48,7 @@ pub struct TrainRequest {
     pub recipe: Recipe,
     /// The interactions' generations: FULL first, then INCREMENTAL in commit order.
     pub generations: Vec<Generation>,
-    /// The Items dataset's, in the same order; read by a recipe that is asked for attributes.
+    /// The Items dataset's generations in the same order; none to train without attributes.
     pub items: Vec<Generation>,
     /// Train on this event type only.
     pub event_type: Option<String>,
@@ -83,23 +83,27 @@ pub fn train(
         snapshot::load_interactions(&request.generations, &filter, &limits, progress)?;
     let minimums = minimums(&request.settings);
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
+    let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
+    let excluded = excluded_columns(request.config.as_ref(), &items);
+    let data = TrainingData::join(interactions, &items, &excluded);
+    drop(items);
+    let checksum = data.checksum(&facts.checksum);
     let options = TrainOptions {
         dimension: dimension(request.config.as_ref()),
-        seed: seed(request.settings.seed, &facts.checksum),
+        seed: seed(request.settings.seed, &checksum),
         threads: request.threads,
         final_fit: request.settings.final_fit,
         ..TrainOptions::default()
     };
-    let data = match request.recipe {
-        Recipe::ItemAffinity => TrainingData::bare(interactions),
-        Recipe::ItemAttributeAffinity => with_items(request, interactions, progress)?,
-    };
+    let columns = data.attributes.columns.iter();
+    let columns: Vec<&str> = columns.map(|column| column.field.name.as_str()).collect();
     let snapshot = json!({
-        "checksum": facts.checksum,
+        "checksum": checksum,
         "interactions": facts.rows,
         "rows_read": facts.rows_read,
         "first_timestamp": facts.first_time,
         "last_timestamp": facts.last_time,
+        "item_columns": columns,
     });
     let (metrics, timings) = match request.recipe {
         Recipe::ItemAffinity => {
@@ -131,35 +135,6 @@ pub fn train(
         metrics: metrics.collect(),
         statistics,
     })
-}
-
-/// The interactions with the items' attributes, but for the columns that the solution leaves out.
-fn with_items(
-    request: &TrainRequest,
-    interactions: Interactions,
-    progress: &dyn Progress,
-) -> Result<TrainingData, Failure> {
-    if request.items.is_empty() {
-        return Ok(TrainingData::bare(interactions));
-    }
-    let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
-    let config = request.config.as_ref().unwrap_or(&Value::Null);
-    let listed = |kind: &str| -> Option<BTreeSet<&str>> {
-        let columns = config["trainingDataConfig"][kind]["ITEMS"].as_array()?;
-        Some(columns.iter().filter_map(Value::as_str).collect())
-    };
-    let excluded = listed("excludedDatasetColumns").unwrap_or_default();
-    let included = listed("includedDatasetColumns");
-    let left_out = items
-        .columns
-        .iter()
-        .map(|column| column.field.name.as_str())
-        .filter(|name| {
-            excluded.contains(name) || included.as_ref().is_some_and(|list| !list.contains(name))
-        })
-        .map(str::to_owned)
-        .collect();
-    Ok(TrainingData::join(interactions, &items, &left_out))
 }
 
 /// A generation of the catalog as the engine reads it.
@@ -201,6 +176,30 @@ fn training_filter(request: &TrainRequest) -> TrainingFilter {
             })
             .collect(),
     }
+}
+
+/// Columns of the Items dataset that `trainingDataConfig` leaves out: those it excludes, or all that
+/// it does not include. A dataset that it does not name keeps all its columns.
+fn excluded_columns(config: Option<&Value>, items: &Table) -> BTreeSet<String> {
+    let choice = config.map_or(&Value::Null, |config| &config["trainingDataConfig"]);
+    let named = |member: &str| -> Option<BTreeSet<&str>> {
+        let (_, names) = choice[member].as_object()?.iter().find(|(dataset, _)| {
+            DatasetType::from_name_ignore_case(dataset) == Some(DatasetType::Items)
+        })?;
+        Some(names.as_array()?.iter().filter_map(Value::as_str).collect())
+    };
+    let excluded = named("excludedDatasetColumns").unwrap_or_default();
+    let included = named("includedDatasetColumns");
+    let names = items.columns.iter().map(|column| &column.field.name);
+    names
+        .filter(|name| {
+            excluded.contains(name.as_str())
+                || included
+                    .as_ref()
+                    .is_some_and(|included| !included.contains(name.as_str()))
+        })
+        .cloned()
+        .collect()
 }
 
 fn dimension(config: Option<&Value>) -> usize {

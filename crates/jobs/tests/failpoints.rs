@@ -88,7 +88,7 @@ fn a_job_may_break_twice_and_ends_well_with_the_same_bytes() {
             }
             Kind::Train => {
                 assert!(
-                    world.model_files(&arn) == world.model_files(&version_arn("v")),
+                    world.model_files(&arn) == world.model_files(&version_arn("undisturbed")),
                     "{point}"
                 );
             }
@@ -176,8 +176,19 @@ fn a_poison_job_starves_nobody() {
 fn a_reimport_leaves_the_files_of_a_running_training_until_it_ends() {
     let scenario = FailScenario::setup();
     let world = World::trained();
-    let old = world.generations(INTERACTIONS);
     world.put("data/new.csv", csv(40, 30, 1100, 99));
+    world.put("data/items.csv", "ITEM_ID,GENRE\ni001,a\ni002,b\n");
+    world.put("data/new-items.csv", "ITEM_ID,GENRE\ni003,c\n");
+    let runner = world.start();
+    world.wait_active(&world.import("items", ITEMS, "s3://data/items.csv", "FULL"));
+    world.wait_active(&world.train("undisturbed", 32));
+    runner.stop();
+    let all = |world: &World| {
+        let mut all = [world.generations(INTERACTIONS), world.generations(ITEMS)].concat();
+        all.sort();
+        all
+    };
+    let old = all(&world);
     // Paused with its snapshot fixed, its work done and nothing published.
     fail::cfg("train::staged", "pause").unwrap();
     let runner = world.start();
@@ -187,11 +198,13 @@ fn a_reimport_leaves_the_files_of_a_running_training_until_it_ends() {
     });
     let import = world.import("new", INTERACTIONS, "s3://data/new.csv", "FULL");
     world.wait_active(&import);
+    let import = world.import("new-items", ITEMS, "s3://data/new-items.csv", "FULL");
+    world.wait_active(&import);
     // The scratch files go last, after the sweep.
     let scratch = world.layout.scratch(&import);
     until("the import's end", || (!scratch.exists()).then_some(()));
-    let new = world.generations(INTERACTIONS);
-    assert_ne!(new, old);
+    let new = all(&world);
+    assert!(new.iter().all(|id| !old.contains(id)));
     let mut both = [old.clone(), new.clone()].concat();
     both.sort();
     assert_eq!(world.names(world.layout.datasets()), both);
@@ -199,12 +212,10 @@ fn a_reimport_leaves_the_files_of_a_running_training_until_it_ends() {
     fail::cfg("train::staged", "off").unwrap();
     world.wait_active(&training);
     let version: SolutionVersion = world.record(&training);
-    let read: Vec<String> = version
-        .snapshot
-        .unwrap()
-        .into_iter()
-        .map(|generation| generation.id)
-        .collect();
+    let read = version.snapshot.unwrap().into_iter();
+    let read = read.chain(version.items_snapshot);
+    let mut read: Vec<String> = read.map(|generation| generation.id).collect();
+    read.sort();
     assert_eq!(read, old);
     until("the sweep", || {
         (world.names(world.layout.datasets()) == new).then_some(())

@@ -259,6 +259,9 @@ keys! {
         max_num_results: i64 = 5_000_000,
         /// `aws` as the real service writes, `documented` with `recommendedUsers` beside it.
         output_format: OutputFormat = OutputFormat::Aws,
+        /// Write `scores`, the probability of each user, beside the users. The tag `kindred:scores`
+        /// of a job overrides it.
+        scores: bool = false,
         /// Memory in MiB for finished rankings before they go to disk.
         block_mib: u64 = 64,
     }

@@ -4,6 +4,8 @@ import datetime
 import json
 import uuid
 
+import pytest
+
 from kindred_server import ACCOUNT, ROLE, wait
 from world import ITEMS, World, assert_sensible, csv, line, lines_of, rows, schema_text
 
@@ -100,6 +102,36 @@ def test_num_results_counts_from_one_to_more_than_there_are_users(world):
         assert json.loads(part)["output"]["usersList"] == users[:count]
     default = world.segments("k-default", b'{"itemId": "i4"}', num_results=None)
     assert json.loads(default)["output"]["usersList"] == users[:25]
+
+
+def test_scores_are_written_when_a_tag_asks_for_them(world):
+    queries = QUERIES + b'{"itemId": "nope"}\n'
+    plain = world.segments("scores-not", queries, tags=[
+        {"tagKey": "kindred:scores", "tagValue": "false"}])
+    assert b"scores" not in plain and plain == world.segments("scores-none", queries)
+    tagged = world.segments("scores", queries, tags=[
+        {"tagKey": "kindred:scores", "tagValue": "true"}, {"tagKey": "team", "tagValue": "crm"}])
+    *answers, refused = tagged.decode().splitlines()
+    *users, error = plain.decode().splitlines()
+    assert refused == error
+    for answer, without in zip(answers, users, strict=True):
+        start, end = answer.index(', "scores": ['), answer.rindex("]}")
+        assert answer[:start] + answer[end + 1:] == without
+        scores = json.loads(answer)["output"]["scores"]
+        assert len(scores) == 10 and scores == sorted(scores, reverse=True)
+        assert all(0 < score < 1 for score in scores)
+        written = answer[start + len(', "scores": ['):end].split(",")
+        assert written == [shortest(score) for score in scores]
+    source = world.put("in/tag.json", QUERIES)
+    with pytest.raises(world.p.exceptions.InvalidInputException, match="must be true or false"):
+        world.start_segments(source, world.url("tag/"), tags=[
+            {"tagKey": "kindred:scores", "tagValue": "yes"}])
+
+
+def shortest(score):
+    """A probability as it should be written."""
+    text = f"{score:.6g}"
+    return text.replace("e-0", "e-")
 
 
 def test_a_prefix_gives_one_output_per_input(world):

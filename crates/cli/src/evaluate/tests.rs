@@ -141,7 +141,7 @@ fn the_segments_are_those_of_a_job_on_a_file_cut_by_hand() {
 }
 
 #[test]
-fn the_same_for_attributes() {
+fn the_same_with_items_for_both_recipes() {
     let dir = TempDir::new().unwrap();
     let all = write(&dir, 8, |_| true, "all.csv");
     let before = write(&dir, 8, |time| time < SPLIT, "before.csv");
@@ -160,7 +160,8 @@ fn the_same_for_attributes() {
     ]);
     let scratch = Scratch::new(&dir.path().join("x")).unwrap();
     let run = Run::new(&args, &scratch).unwrap();
-    let scorer = run.attribute_model(&run.cut().unwrap()).unwrap();
+    let day = run.cut().unwrap();
+    let scorer = run.attribute_model(&day).unwrap();
     let index = scorer.model().index();
     let texts = [
         "ITEMS.BRAND = \"Private\"",
@@ -176,6 +177,17 @@ fn the_same_for_attributes() {
     for (list, ranking) in lists.iter().zip(&rankings) {
         assert_eq!(list.len(), 50);
         assert_eq!(list, &names(scorer.model().model().users(), ranking));
+    }
+
+    let scorer = run.item_model(&day).unwrap();
+    let numbers: Vec<u32> = (0..scorer.model().items().len() as u32).collect();
+    let rankings = scorer.top_users(&numbers, 50, 2).unwrap();
+    let ids = scorer.model().items().iter();
+    let queries: Vec<Value> = ids.map(|item| json!({"itemId": item})).collect();
+    let lists = segments(&dir, &before, &queries, &more[..4]);
+    assert_eq!(lists.len(), rankings.len());
+    for (list, ranking) in lists.iter().zip(&rankings) {
+        assert_eq!(list, &names(scorer.model().users(), ranking));
     }
 }
 
@@ -363,8 +375,8 @@ fn named_queries_and_unknown_ones() {
         "ials",
     ]);
     let scratch = Scratch::new(&dir.path().join("x")).unwrap();
-    let options = Run::new(&args, &scratch).unwrap();
-    let options = options.options(&SnapshotFacts::default());
+    let run = Run::new(&args, &scratch).unwrap();
+    let options = run.options(&run.cut().unwrap());
     assert_eq!(options.model, ModelChoice::Ials);
     assert!(options.without.intensity && options.without.own_history);
     assert!(!options.without.kappa && !options.without.lookback);

@@ -27,7 +27,7 @@ impl AttributeIndex {
             match &column.values {
                 Values::Text(values) => {
                     let entries = entries(values, |text| categories(text)).collect();
-                    builder.add_all(number, entries, |key| Key::Text(key))?;
+                    builder.add_all(number, entries, Key::Text)?;
                 }
                 Values::Long(values) => {
                     let entries = entries(values, |value| [*value]).collect();
@@ -67,13 +67,13 @@ fn is_usable(column: &Column) -> bool {
 }
 
 /// The keys of each present value with its item.
-fn entries<'v, T, K, I: IntoIterator<Item = K>>(
+fn entries<'v, T, K, I>(
     values: &'v [Option<T>],
     keys: impl Fn(&'v T) -> I + 'v,
 ) -> impl Iterator<Item = (K, u32)> + 'v
 where
     K: 'v,
-    I: 'v,
+    I: IntoIterator<Item = K> + 'v,
 {
     values
         .iter()

@@ -2,7 +2,8 @@
 //!
 //! The model knows the time before; who came to which query's items afterwards is given. Every form
 //! predicts whether a user comes at all, with probability 1 − exp(−μ), and is fitted by likelihood over
-//! the same (user, query) pairs. The form with the highest mean recall at 1 % of the users serves.
+//! the same (user, query) pairs. The form with the highest mean recall at 1 % of the users serves; of
+//! two that are as good, the log-linear one.
 
 use rayon::prelude::*;
 
@@ -18,6 +19,9 @@ const QUERIES_MAX: usize = 512;
 const USERS_MAX: usize = 8192;
 /// Fewer (user, query) pairs that came true choose nothing.
 const PAIRS_MIN: usize = 100;
+/// The log-linear form serves if it falls behind a mixture by no more than this part of the recall,
+/// which is noise: its probabilities are right for every query, those of a mixture on the whole.
+const TOLERANCE: f64 = 0.02;
 /// Weights and exponents of the mixtures that are tried.
 const SHARE_WEIGHTS: [f64; 3] = [0.0, 0.5, 1.0];
 const EXPONENTS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -81,18 +85,27 @@ pub(crate) fn fit(
             recall_at_1_percent: table.recall(&form),
         })
         .collect();
-    // The first of equals is the simplest.
-    let best = head.candidates.iter().reduce(|best, other| {
+    if let Some(form) = chosen(&head.candidates) {
+        head.form = table.scaled(form);
+    }
+    (head, None)
+}
+
+/// The form with the highest recall, the first of equals; the log-linear one if it is as good within
+/// [`TOLERANCE`].
+fn chosen(candidates: &[Candidate]) -> Option<Form> {
+    let best = candidates.iter().reduce(|best, other| {
         if other.recall_at_1_percent > best.recall_at_1_percent {
             other
         } else {
             best
         }
+    })?;
+    let enough = best.recall_at_1_percent * (1.0 - TOLERANCE);
+    let linear = candidates.iter().find(|candidate| {
+        matches!(candidate.form, Form::LogLinear { .. }) && candidate.recall_at_1_percent >= enough
     });
-    if let Some(best) = best {
-        head.form = table.scaled(best.form);
-    }
-    (head, None)
+    Some(linear.unwrap_or(best).form)
 }
 
 fn evenly<T>(mut all: Vec<T>, count: usize) -> Vec<T> {
@@ -361,9 +374,9 @@ impl<const N: usize> Loss<N> {
     }
 
     fn add_ridge(&mut self, weights: &[f64; N]) {
-        for i in 1..N {
-            self.value += RIDGE * weights[i] * weights[i];
-            self.gradient[i] -= 2.0 * RIDGE * weights[i];
+        for (i, weight) in weights.iter().enumerate().skip(1) {
+            self.value += RIDGE * weight * weight;
+            self.gradient[i] -= 2.0 * RIDGE * weight;
             self.curvature[i][i] += 2.0 * RIDGE;
         }
     }
@@ -459,6 +472,32 @@ mod tests {
                 assert!((slope - value(linear).1).abs() < 1e-5 * slope.abs().max(1.0));
             }
         }
+    }
+
+    #[test]
+    fn the_best_form_serves_and_the_log_linear_one_within_the_noise() {
+        let mix = |exponent: f64, recall: f64| Candidate {
+            form: Form::Mix {
+                share_weight: 1.0,
+                exponent,
+                log_scale: 0.0,
+            },
+            recall_at_1_percent: recall,
+        };
+        let linear = |recall: f64| Candidate {
+            form: Form::LogLinear {
+                weights: [0.0; WEIGHTS],
+            },
+            recall_at_1_percent: recall,
+        };
+        let check = |candidates: &[Candidate], place: usize| {
+            assert_eq!(chosen(candidates), Some(candidates[place].form));
+        };
+        check(&[mix(0.0, 0.1), mix(0.5, 0.3), mix(1.0, 0.3)], 1);
+        check(&[mix(0.0, 0.1), mix(0.5, 0.3), linear(0.29)], 1);
+        check(&[mix(0.0, 0.1), mix(0.5, 0.3), linear(0.295)], 2);
+        check(&[mix(0.0, 0.1), linear(0.4)], 1);
+        assert_eq!(chosen(&[]), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod attribute_files;
 mod attributes;
 mod card;
 
+use std::sync::Arc;
+
 use crate::error::Error;
 
 pub use attributes::{AttributeModel, Counts};
@@ -33,18 +35,18 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyModel {
     /// Is asked for items.
-    Items(Model),
+    Items(Arc<Model>),
     /// Is asked for attributes.
-    Attributes(AttributeModel),
+    Attributes(Arc<AttributeModel>),
 }
 
 impl AnyModel {
     /// Reads the model in `dir`, whichever it is, and checks every file against the card.
     pub fn open(dir: &std::path::Path) -> Result<AnyModel, Error> {
         if artifact::recipe(dir)? == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
-            AttributeModel::open(dir).map(AnyModel::Attributes)
+            AttributeModel::open(dir).map(|model| AnyModel::Attributes(model.into()))
         } else {
-            Model::open(dir).map(AnyModel::Items)
+            Model::open(dir).map(|model| AnyModel::Items(model.into()))
         }
     }
 }

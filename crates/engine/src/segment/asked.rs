@@ -6,7 +6,6 @@
 //! that says why it has none.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use kindred_types::item_query;
 use rustc_hash::FxHashMap;
@@ -38,8 +37,8 @@ pub trait Answerer: Sync {
 /// A scorer for a model of either recipe, all of its users ranked.
 pub fn scorer(model: AnyModel) -> Box<dyn Answerer> {
     match model {
-        AnyModel::Items(model) => Box::new(Scorer::new(Arc::new(model), None)),
-        AnyModel::Attributes(model) => Box::new(AttributeScorer::new(Arc::new(model), None)),
+        AnyModel::Items(model) => Box::new(Scorer::new(model, None)),
+        AnyModel::Attributes(model) => Box::new(AttributeScorer::new(model, None)),
     }
 }
 

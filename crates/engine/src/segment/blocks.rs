@@ -4,8 +4,12 @@
 //! beside its place, synced, renamed, with a checksum. A killed job finds the blocks it finished
 //! and goes on behind them. A file that does not fit the plan (other queries, other k, other model)
 //! or its checksum is scored again.
+//!
+//! A ranking is its users, best first, as 4 bytes each; a job that writes scores has the scores of
+//! those users behind them, 4 bytes each as well.
 
 use crate::Error;
+use crate::score::Ranking;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::Write;
@@ -24,6 +28,8 @@ pub(crate) struct Blocks {
     block_len: usize,
     /// Users per ranking; every ranking of an unfiltered job has the same number.
     ranking_len: usize,
+    /// Whether the scores are kept, too.
+    scores: bool,
     mapped: Vec<Mmap>,
 }
 
@@ -33,6 +39,7 @@ impl Blocks {
         plan: u64,
         block_len: usize,
         ranking_len: usize,
+        scores: bool,
     ) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         Ok(Blocks {
@@ -40,8 +47,14 @@ impl Blocks {
             plan,
             block_len,
             ranking_len,
+            scores,
             mapped: Vec::new(),
         })
+    }
+
+    /// Bytes of one ranking.
+    fn ranking_bytes(&self) -> usize {
+        self.ranking_len * if self.scores { 8 } else { 4 }
     }
 
     fn path(&self, block: usize) -> PathBuf {
@@ -65,7 +78,7 @@ impl Blocks {
     }
 
     fn fits(&self, bytes: &[u8], block: usize, queries: usize) -> bool {
-        if bytes.len() != HEAD_BYTES + queries * self.ranking_len * 4 {
+        if bytes.len() != HEAD_BYTES + queries * self.ranking_bytes() {
             return false;
         }
         let (head, body) = bytes.split_at(HEAD_BYTES);
@@ -82,21 +95,18 @@ impl Blocks {
     }
 
     /// Stores the next block.
-    pub(crate) fn push<'u>(
-        &mut self,
-        rankings: impl ExactSizeIterator<Item = &'u [u32]>,
-    ) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, rankings: &[Ranking]) -> Result<(), Error> {
         let block = self.mapped.len();
         let queries = rankings.len();
-        let mut body = Vec::with_capacity(queries * self.ranking_len * 4);
-        for users in rankings {
-            assert_eq!(
-                users.len(),
-                self.ranking_len,
+        let mut body = Vec::with_capacity(queries * self.ranking_bytes());
+        for Ranking { users, scores } in rankings {
+            assert!(
+                users.len() == self.ranking_len && scores.len() == self.ranking_len,
                 "rankings of one job have one length"
             );
-            for user in users {
-                body.extend_from_slice(&user.to_le_bytes());
+            body.extend(users.iter().flat_map(|user| user.to_le_bytes()));
+            if self.scores {
+                body.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
             }
         }
         let path = self.path(block);
@@ -116,12 +126,26 @@ impl Blocks {
 
     /// The ranking of the query at `position` among the distinct ones, best user first.
     pub(crate) fn ranking(&self, position: usize) -> impl Iterator<Item = u32> {
-        let bytes = self.ranking_len * 4;
-        let start = HEAD_BYTES + position % self.block_len * bytes;
-        self.mapped[position / self.block_len][start..start + bytes]
-            .chunks_exact(4)
-            .map(|user| u32::from_le_bytes([user[0], user[1], user[2], user[3]]))
+        words(&self.bytes_of(position)[..self.ranking_len * 4]).map(u32::from_le_bytes)
     }
+
+    /// The scores that belong to [`Blocks::ranking`], if they are kept.
+    pub(crate) fn scores(&self, position: usize) -> Option<impl Iterator<Item = f32>> {
+        let scores = &self.bytes_of(position)[self.ranking_len * 4..];
+        self.scores.then(|| words(scores).map(f32::from_le_bytes))
+    }
+
+    fn bytes_of(&self, position: usize) -> &[u8] {
+        let bytes = self.ranking_bytes();
+        let start = HEAD_BYTES + position % self.block_len * bytes;
+        &self.mapped[position / self.block_len][start..start + bytes]
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+    bytes
+        .chunks_exact(4)
+        .map(|word| [word[0], word[1], word[2], word[3]])
 }
 
 #[allow(unsafe_code)]
@@ -140,31 +164,44 @@ mod tests {
         blocks.ranking(position).collect()
     }
 
+    fn ranking(users: [u32; 2]) -> Ranking {
+        Ranking {
+            scores: users.map(|user| -0.5 * user as f32).into(),
+            users: users.into(),
+        }
+    }
+
     #[test]
     fn finished_blocks_are_taken_up_and_foreign_or_damaged_ones_are_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut blocks = Blocks::new(dir.path(), 7, 2, 2).unwrap();
-        assert!(!blocks.take_up(2).unwrap());
-        blocks.push([&[1u32, 2][..], &[3, 4]].into_iter()).unwrap();
-        blocks.push([&[5u32, 6][..]].into_iter()).unwrap();
-        assert_eq!(collect(&blocks, 1), [3, 4]);
-        assert_eq!(collect(&blocks, 2), [5, 6]);
+        for scores in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let open = |plan| Blocks::new(dir.path(), plan, 2, 2, scores).unwrap();
+            let mut blocks = open(7);
+            assert!(!blocks.take_up(2).unwrap());
+            blocks.push(&[ranking([1, 2]), ranking([3, 4])]).unwrap();
+            blocks.push(&[ranking([5, 6])]).unwrap();
+            assert_eq!(collect(&blocks, 1), [3, 4]);
+            assert_eq!(collect(&blocks, 2), [5, 6]);
 
-        let mut again = Blocks::new(dir.path(), 7, 2, 2).unwrap();
-        assert!(
-            again.take_up(2).unwrap() && again.take_up(1).unwrap() && !again.take_up(1).unwrap()
-        );
-        assert_eq!(collect(&again, 2), [5, 6]);
-        drop((blocks, again));
+            let mut again = open(7);
+            assert!(
+                again.take_up(2).unwrap()
+                    && again.take_up(1).unwrap()
+                    && !again.take_up(1).unwrap()
+            );
+            assert_eq!(collect(&again, 2), [5, 6]);
+            let kept = |position| again.scores(position).map(Iterator::collect::<Vec<f32>>);
+            assert_eq!(kept(1), scores.then(|| vec![-1.5, -2.0]));
+            assert_eq!(kept(2), scores.then(|| vec![-2.5, -3.0]));
+            drop((blocks, again));
 
-        let mut other_plan = Blocks::new(dir.path(), 8, 2, 2).unwrap();
-        assert!(!other_plan.take_up(2).unwrap());
+            assert!(!open(8).take_up(2).unwrap());
 
-        let path = dir.path().join("block-000001");
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[HEAD_BYTES] ^= 1;
-        std::fs::write(dir.path().join("block-000000"), bytes).unwrap();
-        let mut damaged = Blocks::new(dir.path(), 7, 2, 2).unwrap();
-        assert!(!damaged.take_up(1).unwrap());
+            let path = dir.path().join("block-000001");
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(dir.path().join("block-000000"), bytes).unwrap();
+            assert!(!open(7).take_up(1).unwrap());
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct SegmentOptions {
     pub max_records: u64,
     /// Write `recommendedUsers` beside `usersList`.
     pub documented_format: bool,
+    /// Write the probability of each user, `scores`, beside the users.
+    pub scores: bool,
     /// Memory for the rankings of one block and, in the second pass, for rendered lines.
     pub block_bytes: usize,
     /// Threads for scoring.
@@ -224,8 +226,14 @@ fn score(
     let ranking_len = options.k.min(scorer.users());
     let by_memory = options.block_bytes / (8 * ranking_len.max(1));
     let block_len = scorer.block_len(options.k).min(by_memory).max(1);
-    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len);
-    let mut blocks = Blocks::new(&options.scratch_dir, fingerprint, block_len, ranking_len)?;
+    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len, options.scores);
+    let mut blocks = Blocks::new(
+        &options.scratch_dir,
+        fingerprint,
+        block_len,
+        ranking_len,
+        options.scores,
+    )?;
     let total = plan.distinct as u64;
     for from in (0..plan.distinct).step_by(block_len) {
         look(progress, "score queries", from as u64, total)?;
@@ -234,18 +242,19 @@ fn score(
             continue;
         }
         let rankings = plan.questions.rank(places, options.k, options.threads)?;
-        blocks.push(rankings.iter().map(|ranking| ranking.users.as_slice()))?;
+        blocks.push(&rankings)?;
     }
     progress.report("score queries", total, total, "");
     Ok(blocks)
 }
 
-/// Stands for all that decides the bytes of the blocks: model, queries, lengths.
+/// Stands for all that decides the bytes of the blocks: model, queries, lengths, form.
 fn fingerprint(
     scorer: &dyn Answerer,
     plan: &Plan<'_>,
     ranking_len: usize,
     block_len: usize,
+    scores: bool,
 ) -> u64 {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
@@ -253,7 +262,7 @@ fn fingerprint(
         hash.update(name.as_bytes());
         hash.update(checksum.as_bytes());
     }
-    for number in [scorer.users(), ranking_len, block_len] {
+    for number in [scorer.users(), ranking_len, block_len, usize::from(scores)] {
         hash.update((number as u64).to_le_bytes());
     }
     plan.questions.add_to(&mut hash);
@@ -362,7 +371,17 @@ impl<'a> Renderer<'a> {
         }
         let start = self.buffer.len();
         let users = self.blocks.ranking(place);
-        push_ranking_tail(&mut self.buffer, users, &self.fragments, self.documented);
+        // The score leaves out what all users of the item share.
+        let shared = self.plan.questions.log_constant(place);
+        let scores = self.blocks.scores(place);
+        let log_rates = scores.map(|scores| scores.map(|score| f64::from(score) + shared));
+        push_ranking_tail(
+            &mut self.buffer,
+            users,
+            log_rates,
+            &self.fragments,
+            self.documented,
+        );
         let tail = &self.buffer[start..];
         if tail.len() <= self.tail_bytes_left {
             self.tail_bytes_left -= tail.len();

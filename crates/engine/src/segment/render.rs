@@ -1,7 +1,9 @@
 //! Output lines, byte for byte as the service writes them.
 //!
 //! `{"input": <line>, "output": {"usersList": [<ids>]}, "error": <text or null>}` and a newline.
-//! The input is repeated as it came; a line that is no JSON object becomes a JSON string.
+//! The input is repeated as it came; a line that is no JSON object becomes a JSON string. A job may
+//! ask for more members of `output`: `recommendedUsers`, which is the list again, and `scores`, the
+//! probability of each user of the list. Lines with an error have no `scores`.
 
 /// Ids of users as JSON strings, made once.
 #[derive(Debug)]
@@ -28,10 +30,17 @@ impl UserFragments {
     }
 }
 
-/// Writes what follows the input in a line with a ranking.
+/// Significant digits of a probability.
+const SCORE_DIGITS: usize = 6;
+/// Probabilities below 10 to this power are written with an exponent.
+const PLAIN_EXPONENT_MIN: i32 = -4;
+
+/// Writes what follows the input in a line with a ranking. `log_rates` gives, in the order of the
+/// users, the log of the number of events that are expected of each; it must not ascend.
 pub(crate) fn push_ranking_tail(
     line: &mut Vec<u8>,
     users: impl Iterator<Item = u32>,
+    log_rates: Option<impl Iterator<Item = f64>>,
     fragments: &UserFragments,
     documented: bool,
 ) {
@@ -50,7 +59,50 @@ pub(crate) fn push_ranking_tail(
         line.extend_from_slice(b", \"recommendedUsers\": ");
         line.extend_from_within(start..end);
     }
+    if let Some(log_rates) = log_rates {
+        push_scores(line, log_rates);
+    }
     line.extend_from_slice(b"}, \"error\": null}\n");
+}
+
+fn push_scores(line: &mut Vec<u8>, log_rates: impl Iterator<Item = f64>) {
+    line.extend_from_slice(b", \"scores\": [");
+    let mut last = 1.0;
+    for (index, log_rate) in log_rates.enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        // Rounding inside exp and expm1 must not make a later user look better than an earlier one.
+        last = probability(log_rate).min(last);
+        push_probability(line, last);
+    }
+    line.push(b']');
+}
+
+/// The probability of at least one event where exp(`log_rate`) are expected, if they come as a
+/// Poisson process: 1 − exp(−exp(`log_rate`)).
+fn probability(log_rate: f64) -> f64 {
+    -libm::expm1(-libm::exp(log_rate))
+}
+
+/// Writes a number from 0 to 1 with at most six significant digits and without zeros at the end:
+/// `0.0123457`, from 0.0001 on; `1.2e-7` below; `0` and `1`.
+fn push_probability(line: &mut Vec<u8>, value: f64) {
+    let text = format!("{value:.*e}", SCORE_DIGITS - 1);
+    let (digits, exponent) = text.split_once('e').expect("this format has an exponent");
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    let power: i32 = exponent.parse().expect("the exponent is a number");
+    if (PLAIN_EXPONENT_MIN..0).contains(&power) {
+        line.extend_from_slice(b"0.");
+        line.extend((power + 1..0).map(|_| b'0'));
+        line.extend(digits.bytes().filter(u8::is_ascii_digit));
+        return;
+    }
+    line.extend_from_slice(digits.as_bytes());
+    if power < 0 {
+        line.push(b'e');
+        line.extend_from_slice(exponent.as_bytes());
+    }
 }
 
 /// Writes what follows the input in a line with an error.
@@ -84,12 +136,20 @@ fn push_json_string(target: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
+    const NO_SCORES: Option<std::iter::Empty<f64>> = None;
+
     #[test]
     fn lines_have_the_services_bytes() {
         let fragments = UserFragments::new(&["7".into(), "a\"b\\c\n".into(), "日本".into()]);
         let mut line = Vec::new();
         push_input(&mut line, br#"{"itemId":"1"}"#, true);
-        push_ranking_tail(&mut line, [2, 0, 1].into_iter(), &fragments, false);
+        push_ranking_tail(
+            &mut line,
+            [2, 0, 1].into_iter(),
+            NO_SCORES,
+            &fragments,
+            false,
+        );
         push_input(&mut line, b"no \"json\"\xff", false);
         push_error_tail(&mut line, "User error: x", false);
         assert_eq!(
@@ -103,10 +163,77 @@ mod tests {
     fn the_documented_form_has_the_list_twice() {
         let fragments = UserFragments::new(&["7".into()]);
         let mut line = Vec::new();
-        push_ranking_tail(&mut line, [0].into_iter(), &fragments, true);
+        push_ranking_tail(&mut line, [0].into_iter(), NO_SCORES, &fragments, true);
         assert_eq!(
             String::from_utf8(line).unwrap(),
             ", \"output\": {\"usersList\": [\"7\"], \"recommendedUsers\": [\"7\"]}, \"error\": null}\n"
+        );
+    }
+
+    #[test]
+    fn probabilities_have_six_digits_and_no_zeros_at_the_end() {
+        let check = |value: f64, expected: &str| {
+            let mut text = Vec::new();
+            push_probability(&mut text, value);
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            let read: f64 = serde_json::from_str(expected).unwrap();
+            assert!((read - value).abs() <= 5.000_001e-6 * value, "{expected}");
+        };
+        check(0.0, "0");
+        check(1.0, "1");
+        check(0.999_999_6, "1");
+        check(0.999_999_4, "0.999999");
+        check(0.5, "0.5");
+        check(0.012_345_67, "0.0123457");
+        check(0.1, "0.1");
+        check(0.000_1, "0.0001");
+        check(0.000_123_456_7, "0.000123457");
+        check(0.000_099_999_99, "0.0001");
+        check(0.000_099_999_4, "9.99994e-5");
+        check(1.2e-7, "1.2e-7");
+        check(3e-7, "3e-7");
+        check(1.234_567e-123, "1.23457e-123");
+        check(f64::MIN_POSITIVE, "2.22507e-308");
+    }
+
+    #[test]
+    fn scores_are_probabilities_that_never_ascend() {
+        let fragments = UserFragments::new(&["7".into()]);
+        let scores = |log_rates: &[f64]| {
+            let mut line = Vec::new();
+            let users = log_rates.iter().map(|_| 0);
+            let log_rates = Some(log_rates.iter().copied());
+            push_ranking_tail(&mut line, users, log_rates, &fragments, false);
+            let text = String::from_utf8(line).unwrap();
+            let start = text.find("\"scores\"").unwrap();
+            assert!(text.ends_with("}, \"error\": null}\n"));
+            text[start..]
+                .trim_end_matches("}, \"error\": null}\n")
+                .to_owned()
+        };
+        assert_eq!(
+            scores(&[
+                f64::INFINITY,
+                800.0,
+                2.0,
+                0.0,
+                0.0,
+                -5.0,
+                -20.0,
+                -800.0,
+                f64::NEG_INFINITY
+            ]),
+            "\"scores\": [1,1,0.999382,0.632121,0.632121,0.0067153,2.06115e-9,0,0]"
+        );
+        assert_eq!(scores(&[]), "\"scores\": []");
+        // Even a caller whose list ascends gets a list that does not.
+        assert_eq!(scores(&[-5.0, 0.0]), "\"scores\": [0.0067153,0.0067153]");
+        let mut line = Vec::new();
+        let log_rates = Some([0.0].into_iter());
+        push_ranking_tail(&mut line, [0].into_iter(), log_rates, &fragments, true);
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            ", \"output\": {\"usersList\": [\"7\"], \"recommendedUsers\": [\"7\"], \"scores\": [0.632121]}, \"error\": null}\n"
         );
     }
 }

@@ -262,10 +262,20 @@ impl World {
 
     /// Queues the training of a version with vectors of this length.
     pub(crate) fn train(&self, name: &str, dimension: usize) -> String {
-        let arn = version_arn(name);
         let config = serde_json::json!(
             {"algorithmHyperParameters": {"hidden_dimension": dimension.to_string()}}
         );
+        self.train_config(name, config)
+    }
+
+    /// Queues the training of a version with short vectors and more settings.
+    pub(crate) fn train_with(&self, name: &str, mut config: serde_json::Value) -> String {
+        config["algorithmHyperParameters"] = serde_json::json!({"hidden_dimension": "32"});
+        self.train_config(name, config)
+    }
+
+    fn train_config(&self, name: &str, config: serde_json::Value) -> String {
+        let arn = version_arn(name);
         self.queue(WorkKind::Train, &arn, &arn, |created| SolutionVersion {
             arn: arn.clone(),
             name: format!("s/{name}"),
@@ -280,7 +290,7 @@ impl World {
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
             snapshot: None,
-            items_snapshot: None,
+            items_snapshot: Vec::new(),
             model: None,
             metrics: BTreeMap::new(),
             statistics: None,
@@ -294,6 +304,7 @@ impl World {
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
+            scores: false,
             arn: arn.clone(),
             job_name: name.into(),
             solution_version_arn: version_arn("v"),

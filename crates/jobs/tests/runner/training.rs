@@ -51,6 +51,78 @@ fn the_whole_way_from_rows_to_segments() {
 }
 
 #[test]
+fn items_take_part_in_training_and_their_order_does_not_matter() {
+    let world = World::new();
+    world.put("data/i.csv", csv(40, 30, 1300, 7));
+    let rows: Vec<String> = (0..32)
+        .map(|item| format!("i{item:03},{}\n", if item % 2 == 0 { "a|b" } else { "c" }))
+        .collect();
+    let items = |rows: &[String]| format!("ITEM_ID,GENRE\n{}", rows.concat());
+    world.put("data/items.csv", items(&rows));
+    let backwards: Vec<String> = rows.iter().rev().cloned().collect();
+    world.put("data/backwards.csv", items(&backwards));
+    world.put("data/other.csv", items(&rows[..31]));
+    let runner = world.start();
+    let import = |name: &str, dataset: &str| {
+        let location = format!("s3://data/{name}.csv");
+        world.wait_active(&world.import(name, dataset, &location, "FULL"));
+    };
+    import("i", INTERACTIONS);
+    let trained = |name: &str, config: serde_json::Value| {
+        let arn = world.train_with(name, config);
+        world.wait_active(&arn);
+        let card = &world.model_files(&arn)["card.json"];
+        let card: serde_json::Value = serde_json::from_slice(card).unwrap();
+        let version: SolutionVersion = world.record(&arn);
+        (card["snapshot"].clone(), version)
+    };
+    let none = serde_json::json!({});
+    let (bare, version) = trained("bare", none.clone());
+    assert_eq!(version.items_snapshot, []);
+    assert_eq!(version.statistics.unwrap()["items"], 30);
+
+    import("items", ITEMS);
+    let (with, version) = trained("with", none.clone());
+    let read: Vec<String> = version.items_snapshot.into_iter().map(|g| g.id).collect();
+    assert_eq!(read, world.generations(ITEMS));
+    // Two items have attributes and no events.
+    assert_eq!(version.statistics.unwrap()["items"], 32);
+    assert_eq!(with["item_columns"], serde_json::json!(["GENRE"]));
+    assert_ne!(with["checksum"], bare["checksum"]);
+
+    // The columns that are left out do not count, so all is as without Items.
+    for (name, choice) in [
+        (
+            "excluded",
+            serde_json::json!({"excludedDatasetColumns": {"Items": ["GENRE"]}}),
+        ),
+        (
+            "included",
+            serde_json::json!({"includedDatasetColumns": {"ITEMS": []}}),
+        ),
+    ] {
+        let (left_out, version) = trained(name, serde_json::json!({"trainingDataConfig": choice}));
+        assert_eq!(left_out, bare, "{name}");
+        assert_eq!(version.statistics.unwrap()["items"], 30);
+        let arn = &version_arn(name);
+        assert!(world.model_files(arn) == world.model_files(&version_arn("bare")));
+    }
+    let choice = serde_json::json!({"includedDatasetColumns": {"INTERACTIONS": ["TIMESTAMP"]}});
+    let (named, _) = trained("named", serde_json::json!({"trainingDataConfig": choice}));
+    assert_eq!(named, with);
+
+    import("backwards", ITEMS);
+    let (shuffled, _) = trained("shuffled", none.clone());
+    assert_eq!(shuffled, with);
+    let model = |name: &str| world.model_files(&version_arn(name));
+    assert!(model("shuffled") == model("with") && model("named") == model("with"));
+    import("other", ITEMS);
+    let (other, _) = trained("other", none);
+    assert_ne!(other["checksum"], with["checksum"]);
+    runner.stop();
+}
+
+#[test]
 fn too_little_data_fails_the_version_with_the_services_text() {
     let world = World::new();
     world.put("data/i.csv", csv(40, 30, 999, 7));

@@ -41,7 +41,7 @@ pub(crate) fn create_batch_segment_job(
         }
         solution_version::need_trained(&version)?;
         lookup::need_free(tx, &arn)?;
-        let tags = tag::of_new_resource(request.tags.as_deref())?;
+        let (tags, choices) = tag::of_new_segment_job(request.tags.as_deref())?;
         lookup::need_room(
             ctx.settings.quotas.pending_segment_jobs,
             "batch segment jobs with PENDING or IN_PROGRESS status",
@@ -54,6 +54,7 @@ pub(crate) fn create_batch_segment_job(
             solution_version_arn: version.arn,
             filter_arn: None,
             num_results,
+            scores: choices.scores.unwrap_or(ctx.settings.segment.scores),
             input_path: source.path,
             input_kms_key_arn: None,
             output_path: destination.path,

@@ -2,9 +2,11 @@
 //!
 //! Nothing is accepted and ignored: a setting that training does not honour is refused with the
 //! reason. Honoured are the event type, the event value threshold, event rules without weights,
-//! `hidden_dimension`, and column choices (item affinity trains on ids alone, so leaving columns
-//! out changes nothing). What needs the group's schemas is checked when the solution is made, as
-//! far as datasets are there, and again when a version is made: see [`check_columns`].
+//! `hidden_dimension`, and column choices: what is left out of the Items dataset takes no part in
+//! training, the columns of Users never do, and of Interactions only those that choose events can
+//! matter, which therefore cannot be left out. What needs the group's schemas is checked when the
+//! solution is made, as far as datasets are there, and again when a version is made: see
+//! [`check_columns`].
 
 use super::recipe::{HIDDEN_DIMENSION_MAX, HIDDEN_DIMENSION_MIN};
 use crate::error::Exception;
@@ -125,21 +127,30 @@ pub(crate) fn check_columns(
     let rules = events
         .and_then(|events| events.event_parameters_list.as_deref())
         .unwrap_or_default();
-    if let Some(schema) = &interactions {
-        let by_type = event_type.is_some() || !rules.is_empty();
-        let by_value = config.event_value_threshold.is_some()
-            || rules
-                .iter()
-                .any(|rule| rule.event_value_threshold.is_some());
-        for (asked, column) in [(by_type, "EVENT_TYPE"), (by_value, "EVENT_VALUE")] {
-            if asked && schema.field(column).is_none() {
-                return refuse(format!(
-                    "The solution chooses events by {column}, but the schema of the group's Interactions dataset has no {column} field."
-                ));
-            }
+    let by_type = event_type.is_some() || !rules.is_empty();
+    let by_value = config.event_value_threshold.is_some()
+        || rules
+            .iter()
+            .any(|rule| rule.event_value_threshold.is_some());
+    let choice = config.training_data_config.as_ref();
+    for (asked, column) in [(by_type, "EVENT_TYPE"), (by_value, "EVENT_VALUE")] {
+        if !asked {
+            continue;
+        }
+        if let Some(schema) = &interactions
+            && schema.field(column).is_none()
+        {
+            return refuse(format!(
+                "The solution chooses events by {column}, but the schema of the group's Interactions dataset has no {column} field."
+            ));
+        }
+        if let Some(member) = choice.and_then(|choice| leaves_out(choice, column)) {
+            return refuse(format!(
+                "The solution chooses events by {column}, but trainingDataConfig.{member} leaves {column} out of the Interactions dataset."
+            ));
         }
     }
-    let Some(choice) = &config.training_data_config else {
+    let Some(choice) = choice else {
         return Ok(());
     };
     for (member, columns) in choices(choice) {
@@ -169,6 +180,17 @@ pub(crate) fn datasets_named(config: &SolutionConfig) -> Result<Vec<DatasetType>
     named
         .map(|dataset| super::dataset::type_of(dataset))
         .collect()
+}
+
+/// The member that keeps a column of the Interactions dataset from training, if one does.
+fn leaves_out(choice: &TrainingDataConfig, column: &str) -> Option<&'static str> {
+    choices(choice).find_map(|(member, columns)| {
+        let (_, names) = columns.iter().find(|(dataset, _)| {
+            DatasetType::from_name_ignore_case(dataset) == Some(DatasetType::Interactions)
+        })?;
+        let named = names.iter().any(|name| name == column);
+        (named == (member == "excludedDatasetColumns")).then_some(member)
+    })
 }
 
 fn check_column_choice(choice: &TrainingDataConfig) -> Result<(), Exception> {

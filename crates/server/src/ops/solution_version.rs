@@ -63,7 +63,7 @@ pub(crate) fn create_solution_version(
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
             snapshot: None,
-            items_snapshot: None,
+            items_snapshot: Vec::new(),
             model: None,
             metrics: Default::default(),
             statistics: None,
@@ -246,6 +246,9 @@ fn need_data(
         if kind == DatasetType::Items && !schema.metadata().any(|field| !field.textual) {
             return Err(missing("Items dataset with a column that is not textual"));
         }
+    }
+    // Items take part whether the recipe needs them or not; half an import is no snapshot.
+    for kind in [DatasetType::Interactions, DatasetType::Items] {
         dataset::need_no_import(tx, &ctx.account.dataset(&group.name, kind.as_upper()))?;
     }
     for named in solution_config::datasets_named(&config)? {

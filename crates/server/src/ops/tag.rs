@@ -1,8 +1,9 @@
 //! Tags: rules, and the operations that change and show them.
 //!
 //! At most 50 per resource. Keys and values beginning with `aws:` belong to the service, keys
-//! beginning with `kindred:` to this server's own job options; the server has none yet, so such a
-//! key is refused rather than kept without effect. Messages never show tags, which may be secret.
+//! beginning with `kindred:` to this server's own job options. Those are read when the job is
+//! created, see [`of_new_segment_job`]; anywhere else such a key is refused rather than kept without
+//! effect. Messages never show tags, which may be secret.
 
 use super::Context;
 use crate::error::Exception;
@@ -17,6 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Tags of one resource at most.
 const TAGS_MAX: usize = 50;
 
+/// Tag of a segment job: whether the probability of each user is written.
+const SCORES: &str = "kindred:scores";
+
+/// What the tags of a segment job ask for; the configuration decides about the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SegmentChoices {
+    /// Write the probability of each user.
+    pub(crate) scores: Option<bool>,
+}
+
 /// Adds tags; the value of a key that is there already is replaced.
 pub(crate) fn tag_resource(
     ctx: &Context,
@@ -25,7 +36,9 @@ pub(crate) fn tag_resource(
     ctx.catalog.write(|tx| {
         need_taggable(ctx, tx, &request.resource_arn)?;
         let mut tags = tx.tags(&request.resource_arn)?;
-        tags.extend(unique(&request.tags)?);
+        let added = unique(&request.tags)?;
+        need_no_options(&added, &[])?;
+        tags.extend(added);
         need_few(tags.len())?;
         tx.set_tags(&request.resource_arn, &tags)?;
         Ok(TagResourceResponse::default())
@@ -73,8 +86,40 @@ pub(crate) fn list_tags_for_resource(
 /// The tags of a create request, checked.
 pub(crate) fn of_new_resource(tags: Option<&[Tag]>) -> Result<BTreeMap<String, String>, Exception> {
     let tags = unique(tags.unwrap_or_default())?;
+    need_no_options(&tags, &[])?;
     need_few(tags.len())?;
     Ok(tags)
+}
+
+/// The same for a segment job, and what its tags ask for.
+pub(crate) fn of_new_segment_job(
+    tags: Option<&[Tag]>,
+) -> Result<(BTreeMap<String, String>, SegmentChoices), Exception> {
+    let tags = unique(tags.unwrap_or_default())?;
+    need_no_options(&tags, &[SCORES])?;
+    need_few(tags.len())?;
+    let scores = match tags.get(SCORES).map(String::as_str) {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => {
+            return Err(Exception::invalid_input(format!(
+                "The value of tag {SCORES} must be true or false."
+            )));
+        }
+    };
+    Ok((tags, SegmentChoices { scores }))
+}
+
+/// No tag is a job option, but for those `known`.
+fn need_no_options(tags: &BTreeMap<String, String>, known: &[&str]) -> Result<(), Exception> {
+    let is_option = |key: &&String| begins_with(key, "kindred:") && !known.contains(&key.as_str());
+    if !tags.keys().any(|key| is_option(&key)) {
+        return Ok(());
+    }
+    Err(Exception::invalid_input(format!(
+        "Tag keys must not begin with kindred:, which is reserved for options of new jobs. The only one is {SCORES}, for CreateBatchSegmentJob."
+    )))
 }
 
 fn unique(tags: &[Tag]) -> Result<BTreeMap<String, String>, Exception> {
@@ -83,11 +128,6 @@ fn unique(tags: &[Tag]) -> Result<BTreeMap<String, String>, Exception> {
         if begins_with(tag_key, "aws:") || begins_with(tag_value, "aws:") {
             return Err(Exception::invalid_input(
                 "Tag keys and values must not begin with aws:, which is reserved.",
-            ));
-        }
-        if begins_with(tag_key, "kindred:") {
-            return Err(Exception::invalid_input(
-                "Tag keys must not begin with kindred:, which is reserved for job options that this server does not support yet.",
             ));
         }
         if unique.insert(tag_key.clone(), tag_value.clone()).is_some() {

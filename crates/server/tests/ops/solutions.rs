@@ -1,7 +1,7 @@
 //! Solution settings, recipes, and what is known by name only.
 
 use crate::support::*;
-use kindred_catalog::records::{SolutionVersion, status};
+use kindred_catalog::records::{ImportJob, SolutionVersion, status};
 use serde_json::{Value, json};
 
 const ATTRIBUTES: &str = "arn:aws:personalize:::recipe/aws-item-attribute-affinity";
@@ -129,6 +129,64 @@ fn columns_are_checked_when_the_datasets_are_there() {
             "trainingDataConfig names columns of the Items dataset, which dataset group {ARN}dataset-group/g does not have."
         )
     );
+}
+
+#[test]
+fn columns_that_choose_events_cannot_be_left_out() {
+    let server = shop();
+    let by_type = json!({"eventsConfig": {"eventParametersList": [{"eventType": "buy"}]}});
+    let by_value = json!({"eventValueThreshold": "2"});
+    let choice = |member: &str, columns: Value| json!({"trainingDataConfig": {member: {"Interactions": columns}}});
+    let (excluded, included) = ("excludedDatasetColumns", "includedDatasetColumns");
+    for (asked, column, member, columns) in [
+        (&by_type, "EVENT_TYPE", excluded, json!(["EVENT_TYPE"])),
+        (&by_type, "EVENT_TYPE", included, json!(["EVENT_VALUE"])),
+        (
+            &by_value,
+            "EVENT_VALUE",
+            excluded,
+            json!(["EVENT_TYPE", "EVENT_VALUE"]),
+        ),
+        (&by_value, "EVENT_VALUE", included, json!([])),
+    ] {
+        let config = with(asked.clone(), choice(member, columns));
+        assert_eq!(
+            server.refused("InvalidInput", "CreateSolution", configured(config)),
+            format!(
+                "The solution chooses events by {column}, but trainingDataConfig.{member} leaves {column} out of the Interactions dataset."
+            )
+        );
+    }
+    // What chooses nothing may go, and another dataset has columns of its own.
+    let others = json!({"trainingDataConfig": {included: {"Interactions": ["EVENT_TYPE"], "ITEMS": ["GENRE"]}}});
+    server.ok("CreateSolution", configured(with(by_type.clone(), others)));
+    let request = with(
+        solution("plain"),
+        json!({"solutionConfig": choice(excluded, json!(["EVENT_TYPE", "EVENT_VALUE"]))}),
+    );
+    server.ok("CreateSolution", request);
+    // An update cannot bring the conflict in either.
+    let update =
+        json!({"solutionArn": format!("{ARN}solution/plain"), "solutionUpdateConfig": by_type});
+    let message = server.refused("InvalidInput", "UpdateSolution", update);
+    assert!(message.contains("leaves EVENT_TYPE out"), "{message}");
+}
+
+#[test]
+fn no_version_is_trained_while_items_are_being_imported() {
+    let server = shop();
+    server.ok("CreateSolution", solution("s"));
+    let items = json!({"datasetArn": format!("{ARN}dataset/g/ITEMS")});
+    server.ok("CreateDatasetImportJob", with(import("items"), items));
+    let message = server.refused("ResourceInUse", "CreateSolutionVersion", version("s"));
+    assert!(
+        message.contains("dataset/g/ITEMS is being imported"),
+        "{message}"
+    );
+    server.edit::<ImportJob>(&format!("{ARN}dataset-import-job/items"), |job| {
+        job.status = status::ACTIVE.into();
+    });
+    server.ok("CreateSolutionVersion", version("s"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tags: who can have them, how many, which.
 
 use crate::support::*;
+use kindred_catalog::records::SegmentJob;
 use serde_json::{Value, json};
 
 fn taggable() -> Server {
@@ -118,6 +119,51 @@ fn reserved_and_repeated_keys_are_refused_without_showing_them() {
     // Keys differ by case.
     let both = json!([{"tagKey": "k", "tagValue": ""}, {"tagKey": "K", "tagValue": ""}]);
     server.ok("TagResource", json!({"resourceArn": arn, "tags": both}));
+}
+
+#[test]
+fn a_new_segment_job_may_ask_for_scores_by_tag() {
+    let scores = |server: &Server, name: &str| {
+        let job: SegmentJob = server
+            .ctx
+            .catalog
+            .read(|tx| tx.need(&format!("{ARN}batch-segment-job/{name}")))
+            .unwrap();
+        job.scores
+    };
+    for configured in [false, true] {
+        let server = Server::world_with(|settings| settings.segment.scores = configured);
+        server.ok("CreateBatchSegmentJob", segment("plain"));
+        assert_eq!(scores(&server, "plain"), configured);
+        for asked in [false, true] {
+            let tags = json!([{"tagKey": "kindred:scores", "tagValue": asked.to_string()}]);
+            let name = format!("asked-{asked}");
+            let request = with(segment(&name), json!({"tags": tags}));
+            server.ok("CreateBatchSegmentJob", request);
+            assert_eq!(scores(&server, &name), asked);
+            let arn = format!("{ARN}batch-segment-job/{name}");
+            assert_eq!(listed(&server, &arn), tags);
+        }
+        for wrong in ["", "True", "yes", "1"] {
+            let tags = json!([{"tagKey": "kindred:scores", "tagValue": wrong}]);
+            let request = with(segment("wrong"), json!({"tags": tags}));
+            assert_eq!(
+                server.refused("InvalidInput", "CreateBatchSegmentJob", request),
+                "The value of tag kindred:scores must be true or false."
+            );
+        }
+        // Nowhere else, since it would have no effect there.
+        let tags = json!([{"tagKey": "kindred:scores", "tagValue": "true"}]);
+        let arn = format!("{ARN}batch-segment-job/plain");
+        let late = json!({"resourceArn": arn, "tags": tags});
+        let message = server.refused("InvalidInput", "TagResource", late);
+        assert!(message.ends_with("The only one is kindred:scores, for CreateBatchSegmentJob."));
+        let group = json!({"name": "other", "tags": tags});
+        server.refused("InvalidInput", "CreateDatasetGroup", group);
+        let other_case = json!([{"tagKey": "Kindred:scores", "tagValue": "true"}]);
+        let request = with(segment("wrong"), json!({"tags": other_case}));
+        server.refused("InvalidInput", "CreateBatchSegmentJob", request);
+    }
 }
 
 #[test]

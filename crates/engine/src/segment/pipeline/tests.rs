@@ -168,6 +168,7 @@ fn options(dir: &Path, k: usize) -> SegmentOptions {
         k,
         max_records: 0,
         documented_format: false,
+        scores: false,
         block_bytes: 1 << 20,
         threads: 2,
         scratch_dir: dir.to_owned(),
@@ -237,6 +238,56 @@ fn the_documented_format_has_both_lists() {
 "#
         ]
     );
+}
+
+#[test]
+fn scores_are_written_beside_the_users_when_asked_for() {
+    // log λ(x,y) is the user's score plus the item's offset: 7 expects 1 event of 105, and so on.
+    let model = Model::new(Parts {
+        dimension: 1,
+        users: ["1", "12", "3", "7"].map(String::from).into(),
+        items: ["105", "106"].map(String::from).into(),
+        user_vectors: vec![-6.0, -4.0, 1.0, 2.0],
+        user_offsets: vec![-1.0, -1.0, -2.0, -1.0],
+        user_log_rates: vec![0.0; 4],
+        item_vectors: vec![1.0, 0.0],
+        item_offsets: vec![-1.0, -15.0],
+        history: History {
+            starts: vec![0, 1, 1],
+            users: vec![1],
+            scores: vec![0.5],
+        },
+        card: Card::default(),
+    });
+    let scorer = Scorer::new(Arc::new(model.unwrap()), None);
+    let dir = tempfile::tempdir().unwrap();
+    let plain = options(dir.path(), 3);
+    let input: &[u8] = b"{\"itemId\":\"105\"}\n{}\n{\"itemId\":\"106\"}\n{\"itemId\":\"105\"}";
+    let first = r#"{"input": {"itemId":"105"}, "output": {"usersList": ["7","12","3"], "scores": [0.632121,0.454761,0.126577]}, "error": null}"#;
+    let error = r#"{"input": {}, "output": {"usersList": []}, "error": "User error: Required fields for the provided recipe are itemId"}"#;
+    let second = r#"{"input": {"itemId":"106"}, "output": {"usersList": ["1","12","7"], "scores": [1.12535e-7,1.12535e-7,1.12535e-7]}, "error": null}"#;
+    let expected = format!("{first}\n{error}\n{second}\n{first}\n");
+    let with = SegmentOptions {
+        scores: true,
+        ..plain.clone()
+    };
+    let (_, outputs) = segment(&scorer, &[("q", input)], &with, &Silent);
+    assert_eq!(outputs, [expected.as_str()]);
+    // No room to keep rendered lines, one query per block: the same bytes.
+    let narrow = SegmentOptions {
+        block_bytes: 0,
+        ..with.clone()
+    };
+    let (_, outputs) = segment(&scorer, &[("q", input)], &narrow, &Silent);
+    assert_eq!(outputs, [expected.as_str()]);
+    // Blocks with scores are of no use to a job without, and the other way round.
+    let (_, outputs) = segment(&scorer, &[("q", input)], &plain, &Silent);
+    assert_eq!(
+        outputs[0].lines().next().unwrap(),
+        r#"{"input": {"itemId":"105"}, "output": {"usersList": ["7","12","3"]}, "error": null}"#
+    );
+    let (_, outputs) = segment(&scorer, &[("q", input)], &with, &Silent);
+    assert_eq!(outputs, [expected.as_str()]);
 }
 
 #[test]

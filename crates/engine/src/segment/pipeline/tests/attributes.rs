@@ -168,3 +168,23 @@ fn a_stopped_run_goes_on_and_other_questions_start_over() {
     let (_, outputs) = segment(&scorer, &[("q", other.as_bytes())], &options, &Silent);
     assert_eq!(outputs, [answered(&scorer, &other, &[3], 7)]);
 }
+
+#[test]
+fn scores_are_the_probabilities_that_the_head_says() {
+    let scorer = attribute_scorer();
+    let dir = tempfile::tempdir().unwrap();
+    let options = SegmentOptions {
+        scores: true,
+        ..options(dir.path(), 4)
+    };
+    let input = line("ITEMS.V = 1");
+    let (_, outputs) = segment(&scorer, &[("q", input.as_bytes())], &options, &Silent);
+    let output: serde_json::Value = serde_json::from_str(&outputs[0]).unwrap();
+    let found = output["output"]["scores"].as_array().unwrap();
+    let expected = &scorer.top_users(&[[1u32]], 4, 1).unwrap()[0].scores;
+    assert_eq!((found.len(), expected.len()), (4, 4));
+    for (found, score) in found.iter().zip(expected) {
+        let probability = -libm::expm1(-libm::exp(f64::from(*score)));
+        assert!((found.as_f64().unwrap() - probability).abs() < 1e-5 * probability);
+    }
+}

@@ -103,6 +103,7 @@ impl Bench {
             k,
             max_records: 0,
             documented_format: false,
+            scores: false,
             block_bytes: 1 << 20,
             threads: 2,
             scratch_dir: scratch.path().join("blocks"),
@@ -375,5 +376,55 @@ fn a_stop_while_reading_or_writing_leaves_no_output() {
             ran.result
         );
         assert_eq!(ran.outputs, [None], "{step}");
+    }
+}
+
+#[test]
+fn a_stopped_run_with_scores_goes_on_with_the_same_bytes() {
+    const ITEMS: usize = 30;
+    let model = Model::generated(200, ITEMS, 8, 11);
+    let source = MemorySource::new("in", all_items(ITEMS));
+    let bench = |block_bytes| {
+        let mut bench = Bench::new(model.clone(), 5);
+        bench.options.scores = true;
+        bench.options.block_bytes = block_bytes;
+        bench
+    };
+    let expected = bench(1 << 20).run_with(&[&source], &Silent).text(0);
+    let whole = bench(8 * 5);
+    assert_eq!(whole.run_with(&[&source], &Silent).text(0), expected);
+    let tiles_of_one = whole.scorer.tiles().total / ITEMS as u64;
+    for finished in [1, 17, 29] {
+        let mut bench = bench(8 * 5);
+        let stop = StopAt {
+            step: "score queries",
+            done: finished,
+            ..StopAt::default()
+        };
+        let ran = bench.run_with(&[&source], &stop);
+        assert!(matches!(ran.result, Err(SegmentError::Stopped)));
+        bench.scorer = Scorer::new(Arc::new(model.clone()), None);
+        let ran = bench.run_with(&[&source], &Silent);
+        assert_eq!(ran.text(0), expected, "stopped after {finished} blocks");
+        let left = tiles_of_one * (ITEMS as u64 - finished);
+        assert_eq!(bench.scorer.tiles().total, left, "{finished} blocks");
+    }
+    // The numbers are those of the scorer, one for each user, and never ascend.
+    let scorer = Scorer::new(Arc::new(model), None);
+    for line in expected.lines() {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let item = scorer
+            .model()
+            .item(json["input"]["itemId"].as_str().unwrap());
+        let ranking = &scorer.top_users(&[item.unwrap()], 5, 1).unwrap()[0];
+        let scores = json["output"]["scores"].as_array().unwrap();
+        assert_eq!(scores.len(), ranking.scores.len());
+        let mut last = 1.0;
+        for (written, score) in scores.iter().zip(&ranking.scores) {
+            let written = written.as_f64().unwrap();
+            let exact = 1.0 - (-f64::from(*score).exp()).exp();
+            assert!((written - exact).abs() <= 6e-6 * exact && written <= last);
+            last = written;
+        }
     }
 }
