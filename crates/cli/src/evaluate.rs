@@ -249,11 +249,8 @@ impl Run<'_> {
         day: &Day,
         asked: Option<&Asked>,
     ) -> Result<Report, CliError> {
-        let options = self.options(&day.checksum());
-        let data = &day.cut.training;
-        let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
-            .map_err(engine_failed)?;
-        let index = model.index();
+        let scorer = self.attribute_model(day)?;
+        let index = scorer.model().index();
         let (queries, unknown) = match asked {
             Some(asked) => {
                 let answerable = asked.attributes.iter();
@@ -273,8 +270,7 @@ impl Run<'_> {
                 (sets, 0)
             }
         };
-        let card = model.card().clone();
-        let scorer = AttributeScorer::new(Arc::new(model), None);
+        let card = scorer.model().card().clone();
         let protocol = Protocol {
             first_time_only: self.args.first_time_only,
             without_past: Some(queries.clone()),
@@ -307,9 +303,18 @@ impl Run<'_> {
         })
     }
 
-    /// The model that a job of the day would have delivered.
+    /// The attribute model that a job of the day would have delivered.
+    fn attribute_model(&self, day: &Day) -> Result<AttributeScorer, CliError> {
+        let options = self.options(day);
+        let data = &day.cut.training;
+        let model = item_attribute_affinity::train_on(data, &options, &self.progress, &self.clock)
+            .map_err(engine_failed)?;
+        Ok(AttributeScorer::new(Arc::new(model), None))
+    }
+
+    /// The same for `aws-item-affinity`.
     fn item_model(&self, day: &Day) -> Result<Scorer, CliError> {
-        let options = self.options(&day.checksum());
+        let options = self.options(day);
         let data = &day.cut.training;
         let model = delivered_item_model(data, &options, &self.progress, &self.clock)
             .map_err(engine_failed)?;
@@ -317,12 +322,13 @@ impl Run<'_> {
     }
 
     /// The options of a job with the same settings on the data before the split.
-    fn options(&self, checksum: &str) -> TrainOptions {
+    fn options(&self, day: &Day) -> TrainOptions {
+        let checksum = day.cut.training.checksum(&day.known.checksum);
         let without = |part: Part| self.args.without.contains(&part);
         let settings = self.settings.jobs();
         TrainOptions {
             dimension: usize::try_from(self.args.hidden_dimension).unwrap_or(usize::MAX),
-            seed: training::seed(settings.training.seed, checksum),
+            seed: training::seed(settings.training.seed, &checksum),
             threads: self.threads(),
             model: match self.args.model {
                 Towers::Auto => ModelChoice::Auto,
@@ -353,13 +359,6 @@ struct Day {
     /// About the interactions before the split.
     known: SnapshotFacts,
     notes: Vec<String>,
-}
-
-impl Day {
-    /// Stands for all that a job of the day would have trained on.
-    fn checksum(&self) -> String {
-        self.cut.training.checksum(&self.known.checksum)
-    }
 }
 
 fn data_failed(error: kindred_engine::data::Error) -> CliError {

@@ -6,6 +6,9 @@ use super::*;
 use crate::{Cli, Command, sample};
 use clap::Parser;
 use flate2::read::GzDecoder;
+use kindred_engine::score::Ranking;
+use kindred_types::item_query;
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use tempfile::TempDir;
@@ -58,12 +61,55 @@ fn path_text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Runs `kindred segment` on `interactions` with some queries; the users of each line, in order.
+fn segments(
+    dir: &TempDir,
+    interactions: &Path,
+    queries: &[Value],
+    more: &[&str],
+) -> Vec<Vec<String>> {
+    let (input, output) = (dir.path().join("q.jsonl"), dir.path().join("q.out"));
+    let lines = queries.iter().map(|query| format!("{query}\n"));
+    std::fs::write(&input, lines.collect::<String>()).unwrap();
+    let words = [
+        "kindred",
+        "segment",
+        "--interactions",
+        path_text(interactions),
+        "--input",
+        path_text(&input),
+        "--output",
+        path_text(&output),
+        "--hidden-dimension",
+        "32",
+    ];
+    let words = words.iter().chain(more);
+    match Cli::try_parse_from(words).unwrap().command {
+        Command::Segment(args) => crate::segment::run(&args).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    let output = std::fs::read_to_string(&output).unwrap();
+    let users = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let users = line["output"]["usersList"].as_array().unwrap().clone();
+        users
+            .iter()
+            .map(|user| user.as_str().unwrap().to_owned())
+            .collect()
+    };
+    output.lines().map(users).collect()
+}
+
+fn names(users: &[String], ranking: &Ranking) -> Vec<String> {
+    let numbers = ranking.users.iter();
+    numbers.map(|&user| users[user as usize].clone()).collect()
+}
+
 #[test]
 fn the_segments_are_those_of_a_job_on_a_file_cut_by_hand() {
     let dir = TempDir::new().unwrap();
-    let all = write(&dir, 2, |_| true, "all.csv");
-    let before = write(&dir, 2, |time| time < SPLIT, "before.csv");
-
+    let all = write(&dir, 4, |_| true, "all.csv");
+    let before = write(&dir, 4, |time| time < SPLIT, "before.csv");
     let args = arguments(&[
         "--interactions",
         path_text(&all),
@@ -78,58 +124,71 @@ fn the_segments_are_those_of_a_job_on_a_file_cut_by_hand() {
     let run = Run::new(&args, &scratch).unwrap();
     let day = run.cut().unwrap();
     let scorer = run.item_model(&day).unwrap();
-    let items = scorer.model().items().to_vec();
+    let (users, items) = (scorer.model().users(), scorer.model().items());
     let numbers: Vec<u32> = (0..items.len() as u32).collect();
-    let protocol = Protocol::default();
-    let found = time_split(&scorer, &day.cut, &protocol, 2).unwrap();
+    let found = time_split(&scorer, &day.cut, &Protocol::default(), 2).unwrap();
     let rankings = scorer.top_users(&numbers, found.k, 2).unwrap();
 
-    let (input, output) = (dir.path().join("q.jsonl"), dir.path().join("q.out"));
-    let lines = items
-        .iter()
-        .map(|item| format!("{{\"itemId\": \"{item}\"}}\n"));
-    std::fs::write(&input, lines.collect::<String>()).unwrap();
+    let queries: Vec<Value> = items.iter().map(|item| json!({"itemId": item})).collect();
     let k = found.k.to_string();
-    let words = [
-        "kindred",
-        "segment",
+    let lists = segments(&dir, &before, &queries, &["--num-results", &k]);
+    assert_eq!(lists.len(), items.len());
+    for (list, ranking) in lists.iter().zip(&rankings) {
+        assert_eq!(list, &names(users, ranking));
+    }
+    let segments = items.iter().cloned().zip(lists).collect();
+    counted_again(&found, &segments, &all);
+}
+
+#[test]
+fn the_same_with_items_for_both_recipes() {
+    let dir = TempDir::new().unwrap();
+    let all = write(&dir, 8, |_| true, "all.csv");
+    let before = write(&dir, 8, |time| time < SPLIT, "before.csv");
+    let items = dir.path().join("items.csv.gz");
+    std::fs::write(&items, sample::FILES[1].1).unwrap();
+    let items = path_text(&items);
+    let args = arguments(&[
         "--interactions",
-        path_text(&before),
-        "--input",
-        path_text(&input),
-        "--output",
-        path_text(&output),
-        "--num-results",
-        &k,
+        path_text(&all),
+        "--items",
+        items,
+        "--split",
+        "2017-12-01",
         "--hidden-dimension",
         "32",
+    ]);
+    let scratch = Scratch::new(&dir.path().join("x")).unwrap();
+    let run = Run::new(&args, &scratch).unwrap();
+    let day = run.cut().unwrap();
+    let scorer = run.attribute_model(&day).unwrap();
+    let index = scorer.model().index();
+    let texts = [
+        "ITEMS.BRAND = \"Private\"",
+        "ITEMS.DEPARTMENT = \"GROCERY\"",
+        "ITEMS.DEPARTMENT = \"PRODUCE\" AND ITEMS.BRAND = \"National\"",
     ];
-    match Cli::try_parse_from(words).unwrap().command {
-        Command::Segment(args) => crate::segment::run(&args).unwrap(),
-        other => panic!("{other:?}"),
+    let resolve = |text| index.resolve(&item_query::parse(text).unwrap()).unwrap();
+    let rankings = scorer.top_users(&texts.map(resolve), 50, 2).unwrap();
+    let queries = texts.map(|text| json!({"itemAttributes": text}));
+    let recipe = "item-attribute-affinity";
+    let more = ["--num-results", "50", "--items", items, "--recipe", recipe];
+    let lists = segments(&dir, &before, &queries, &more);
+    for (list, ranking) in lists.iter().zip(&rankings) {
+        assert_eq!(list.len(), 50);
+        assert_eq!(list, &names(scorer.model().model().users(), ranking));
     }
-    let mut segments: HashMap<String, Vec<String>> = HashMap::new();
-    for line in std::fs::read_to_string(&output).unwrap().lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let users = line["output"]["usersList"].as_array().unwrap().iter();
-        segments.insert(
-            line["input"]["itemId"].as_str().unwrap().into(),
-            users.map(|user| user.as_str().unwrap().into()).collect(),
-        );
+
+    let scorer = run.item_model(&day).unwrap();
+    let numbers: Vec<u32> = (0..scorer.model().items().len() as u32).collect();
+    let rankings = scorer.top_users(&numbers, 50, 2).unwrap();
+    let ids = scorer.model().items().iter();
+    let queries: Vec<Value> = ids.map(|item| json!({"itemId": item})).collect();
+    let lists = segments(&dir, &before, &queries, &more[..4]);
+    assert_eq!(lists.len(), rankings.len());
+    for (list, ranking) in lists.iter().zip(&rankings) {
+        assert_eq!(list, &names(scorer.model().users(), ranking));
     }
-    assert_eq!(segments.len(), items.len());
-    for (item, ranking) in items.iter().zip(&rankings) {
-        let users = ranking.users.iter();
-        let users: Vec<&String> = users
-            .map(|&user| &scorer.model().users()[user as usize])
-            .collect();
-        assert_eq!(
-            segments[item].iter().collect::<Vec<_>>(),
-            users,
-            "item {item}"
-        );
-    }
-    counted_again(&found, &segments, &all);
 }
 
 /// Hits, recall and coverage from the segments and the rows of the file alone.
@@ -184,7 +243,7 @@ fn counted_again(found: &Evaluation, segments: &HashMap<String, Vec<String>>, al
 #[test]
 fn the_figures_are_plausible_and_the_same_for_any_number_of_threads() {
     let dir = TempDir::new().unwrap();
-    let all = write(&dir, 2, |_| true, "all.csv");
+    let all = write(&dir, 4, |_| true, "all.csv");
     let json = |threads: &str| {
         let args = arguments(&[
             "--interactions",
@@ -316,8 +375,8 @@ fn named_queries_and_unknown_ones() {
         "ials",
     ]);
     let scratch = Scratch::new(&dir.path().join("x")).unwrap();
-    let options = Run::new(&args, &scratch).unwrap();
-    let options = options.options("");
+    let run = Run::new(&args, &scratch).unwrap();
+    let options = run.options(&run.cut().unwrap());
     assert_eq!(options.model, ModelChoice::Ials);
     assert!(options.without.intensity && options.without.own_history);
     assert!(!options.without.kappa && !options.without.lookback);

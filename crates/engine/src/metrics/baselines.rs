@@ -104,7 +104,11 @@ impl OwnHistory {
             same
         });
         let seen: Vec<u32> = worth.iter().map(|entry| entry.0).collect();
-        worth.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        // As 32-bit numbers: what is equal but for the rounding of the sums is a tie.
+        worth.sort_unstable_by(|a, b| {
+            let (left, right) = (a.1 as f32, b.1 as f32);
+            right.total_cmp(&left).then(a.0.cmp(&b.0))
+        });
         let own = worth.into_iter().map(|entry| entry.0);
         own.chain(without(fill, &seen)).take(k).collect()
     }

@@ -4,14 +4,16 @@
 /// the lists themselves need not be kept.
 pub(crate) struct Overlaps {
     lists: usize,
-    places: usize,
+    /// Places of a list, also of one that could not be filled.
+    k: usize,
     named: Vec<u64>,
     active: Vec<bool>,
     shared_active: usize,
 }
 
 impl Overlaps {
-    /// For lists of users numbered below `users`; `most_active` is the list they are compared with.
+    /// For lists of users numbered below `users`; `most_active` is the list they are compared with,
+    /// and as long as they can be.
     pub(crate) fn new(users: usize, most_active: &[u32]) -> Overlaps {
         let mut active = vec![false; users];
         for &user in most_active {
@@ -19,7 +21,7 @@ impl Overlaps {
         }
         Overlaps {
             lists: 0,
-            places: 0,
+            k: most_active.len(),
             named: vec![0; users],
             active,
             shared_active: 0,
@@ -29,7 +31,6 @@ impl Overlaps {
     /// The list of a query.
     pub(crate) fn add(&mut self, list: &[u32]) {
         self.lists += 1;
-        self.places += list.len();
         for &user in list {
             self.named[user as usize] += 1;
             self.shared_active += usize::from(self.active[user as usize]);
@@ -38,7 +39,7 @@ impl Overlaps {
 
     /// Mean share of a list that another query's list has, too.
     pub(crate) fn mean(&self) -> f64 {
-        if self.lists < 2 || self.places == 0 {
+        if self.lists < 2 || self.k == 0 {
             return 0.0;
         }
         let common: f64 = self
@@ -46,12 +47,12 @@ impl Overlaps {
             .iter()
             .map(|&c| c as f64 * (c.max(1) - 1) as f64)
             .sum();
-        common / (self.places as f64 * (self.lists - 1) as f64)
+        common / (self.k * self.lists) as f64 / (self.lists - 1) as f64
     }
 
     /// Mean share of a list that the most active users' list has, too.
     pub(crate) fn mean_active(&self) -> f64 {
-        self.shared_active as f64 / self.places.max(1) as f64
+        self.shared_active as f64 / (self.k * self.lists).max(1) as f64
     }
 }
 
@@ -68,5 +69,9 @@ mod tests {
         // Of six ordered pairs two share one of two places: 2 · 0.5 / 6.
         assert!((overlaps.mean() - 1.0 / 6.0).abs() < 1e-12);
         assert!((overlaps.mean_active() - 0.5).abs() < 1e-12);
+        // A list that could not be filled shares a place with two others: 6 of 12 ordered pairs do.
+        overlaps.add(&[0]);
+        assert!((overlaps.mean() - 6.0 * 0.5 / 12.0).abs() < 1e-12);
+        assert!((overlaps.mean_active() - 4.0 / 8.0).abs() < 1e-12);
     }
 }
