@@ -79,6 +79,8 @@ pub fn train(
         seed: request.settings.seed.wrapping_add(checksum_seed(&checksum)),
         threads: request.threads,
         final_fit: request.settings.final_fit,
+        model: request.settings.model,
+        budget_flops: request.settings.budget_flops,
         ..TrainOptions::default()
     };
     let mut trained = item_affinity::train(&data, &options, progress, clock)?;
