@@ -99,6 +99,8 @@ pub fn train(
         seed: seed(request.settings.seed, &checksum),
         threads: request.threads,
         final_fit: request.settings.final_fit,
+        model: request.settings.model,
+        budget_flops: request.settings.budget_flops,
         ..TrainOptions::default()
     };
     let columns = data.attributes.columns.iter();
