@@ -38,11 +38,11 @@ const RATE_FROM_RANDOM: f32 = 0.05;
 const RATE_FROM_IALS: f32 = 0.01;
 /// Fewest users of a batch, and fewest rows; a batch ends when it has both.
 const BATCH_USERS_MIN: usize = 4;
-const BATCH_ROWS_MIN: usize = 512;
+const BATCH_ROWS_MIN: usize = 2048;
 /// A batch ends with this many rows in any case.
 const BATCH_ROWS_MAX: usize = 8192;
 /// Rows of a shard, about, and most shards of a batch.
-const SHARD_ROWS: usize = 128;
+const SHARD_ROWS: usize = 256;
 const SHARDS_MAX: usize = 16;
 /// Users of one block when states are computed.
 const BLOCK_USERS: usize = 64;
