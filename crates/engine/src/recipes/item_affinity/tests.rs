@@ -249,3 +249,87 @@ fn a_dimension_out_of_range_is_refused() {
         assert!(matches!(refused, Err(Error::Input(_))));
     }
 }
+
+#[test]
+fn events_of_weight_zero_are_context_and_equal_weights_of_one_change_nothing() {
+    let data = two_tastes(120, 40, 3000, 12);
+    let plain = trained(&data, &options(2));
+    let mut ones = data.clone();
+    ones.event_weights = vec![1.0; data.len()];
+    assert_eq!(bits(&trained(&ones, &options(2)).model), bits(&plain.model));
+
+    // Item 7's events count nothing: nobody has it, and nobody is told apart by it.
+    let mut context = ones.clone();
+    for (weight, &item) in context.event_weights.iter_mut().zip(&data.event_items) {
+        if item == 7 {
+            *weight = 0.0;
+        }
+    }
+    let model = trained(&context, &options(2)).model;
+    assert!(model.history().of(7).0.is_empty() && !model.history().of(8).0.is_empty());
+    assert!(
+        bits(&model)
+            .iter()
+            .all(|&bits| !f32::from_bits(bits).is_nan())
+    );
+
+    // Half the weight everywhere halves what is expected, and leaves the order of users about as it was.
+    let mut halves = ones;
+    halves.event_weights.fill(0.5);
+    let half = trained(&halves, &options(2)).model;
+    let rate = |model: &Model| -> f64 {
+        (0..120)
+            .map(|user| f64::from(model.user_log_rate(user)).exp())
+            .sum()
+    };
+    let ratio = rate(&half) / rate(&plain.model);
+    assert!((ratio - 0.5).abs() < 0.02, "{ratio}");
+}
+
+#[test]
+fn an_item_nobody_had_is_wanted_by_those_who_like_its_kind() {
+    use crate::data::table::{Column, Table, Values};
+    use kindred_types::schema::{Field, FieldType};
+
+    let data = two_tastes(300, 60, 9000, 17);
+    let mut ids = data.items.clone();
+    ids.extend(["new-left".to_owned(), "new-right".to_owned()]);
+    ids.sort_unstable();
+    let half = |id: &str| match id {
+        "new-left" => "left",
+        "new-right" => "right",
+        other if data.items.iter().position(|item| item == other) < Some(30) => "left",
+        _ => "right",
+    };
+    let table = Table {
+        columns: vec![Column {
+            field: Field {
+                name: "HALF".into(),
+                kind: FieldType::String,
+                nullable: true,
+                categorical: true,
+                textual: false,
+            },
+            values: Values::Text(ids.iter().map(|id| Some(half(id).into())).collect()),
+        }],
+        ids,
+    };
+    let data = TrainingData::join(data, &table, &Default::default());
+    for choice in [ModelChoice::Ials, ModelChoice::Lookback] {
+        let options = TrainOptions {
+            model: choice,
+            ..options(2)
+        };
+        let model = train(&data, &options, &Silent, &Ticks::default())
+            .unwrap()
+            .model;
+        assert_eq!(model.card().choices.as_ref().unwrap().cold_items, 2);
+        let queries = ["new-left", "new-right"].map(|id| model.item(id).unwrap());
+        let rankings = Scorer::new(Arc::new(model), None)
+            .top_users(&queries, 30, 2)
+            .unwrap();
+        let left = |users: &[u32]| users.iter().filter(|&&user| user < 150).count();
+        let found = (left(&rankings[0].users), left(&rankings[1].users));
+        assert!(found.0 >= 27 && found.1 <= 3, "{choice:?}: {found:?}");
+    }
+}
