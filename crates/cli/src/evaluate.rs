@@ -331,10 +331,12 @@ impl Run<'_> {
             seed: training::seed(settings.training.seed, &checksum),
             threads: self.threads(),
             model: match self.args.model {
-                Towers::Auto => ModelChoice::Auto,
-                Towers::Lookback => ModelChoice::Lookback,
-                Towers::Ials => ModelChoice::Ials,
+                Some(Towers::Auto) => ModelChoice::Auto,
+                Some(Towers::Lookback) => ModelChoice::Lookback,
+                Some(Towers::Ials) => ModelChoice::Ials,
+                None => settings.training.model,
             },
+            budget_flops: settings.training.budget_flops,
             without: Without {
                 intensity: without(Part::Intensity),
                 lookback: without(Part::Lookback),

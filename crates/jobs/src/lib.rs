@@ -25,6 +25,7 @@ pub mod training;
 
 pub use artifacts::{publish_directory, sync_directory};
 pub use failure::Failure;
+pub use kindred_engine::recipes::item_affinity::ModelChoice;
 pub use layout::Layout;
 pub use runner::{Parts, Runner};
 pub use segment_job::output_key;

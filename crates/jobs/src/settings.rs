@@ -1,5 +1,7 @@
 //! The numbers jobs run by. Where they come from is decided by the server's configuration.
 
+use kindred_engine::recipes::item_affinity::{BUDGET_FLOPS_DEFAULT, ModelChoice};
+
 /// Settings of the job runner.
 #[derive(Clone, Debug)]
 pub struct JobSettings {
@@ -50,6 +52,10 @@ pub struct TrainingSettings {
     pub final_fit: bool,
     /// Configured seed; the snapshot's checksum is mixed in.
     pub seed: u64,
+    /// Which towers may serve.
+    pub model: ModelChoice,
+    /// Floating point operations that the towers of one fit may cost.
+    pub budget_flops: f64,
 }
 
 impl Default for TrainingSettings {
@@ -60,6 +66,8 @@ impl Default for TrainingSettings {
             min_user_share_percent: 1.0,
             final_fit: true,
             seed: 0,
+            model: ModelChoice::Auto,
+            budget_flops: BUDGET_FLOPS_DEFAULT,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Adds the training's figures and the process's peak memory to a job's statistics.
 pub fn complete(figures: &mut Value, training: Option<&Value>) {
-    for name in ["train_seconds", "sweep_seconds"] {
+    for name in ["train_seconds", "sweep_seconds", "epoch_seconds"] {
         if let Some(value) = training.and_then(|all| all.get(name)) {
             figures[name] = value.clone();
         }

@@ -83,6 +83,12 @@ pub fn train(
         snapshot::load_interactions(&request.generations, &filter, &limits, progress)?;
     let minimums = minimums(&request.settings);
     minimums.check(&facts, &filter).map_err(Failure::Input)?;
+    let weights = &interactions.event_weights;
+    if !weights.is_empty() && weights.iter().all(|weight| *weight == 0.0) {
+        return Err(Failure::Input(
+            "Dataset has no interactions of an event type with a weight above 0.".to_owned(),
+        ));
+    }
     let items = table::load_items(&request.items, &TableLimits::default(), progress)?;
     let excluded = excluded_columns(request.config.as_ref(), &items);
     let data = TrainingData::join(interactions, &items, &excluded);
@@ -93,6 +99,8 @@ pub fn train(
         seed: seed(request.settings.seed, &checksum),
         threads: request.threads,
         final_fit: request.settings.final_fit,
+        model: request.settings.model,
+        budget_flops: request.settings.budget_flops,
         ..TrainOptions::default()
     };
     let columns = data.attributes.columns.iter();
@@ -127,6 +135,9 @@ pub fn train(
         "train_seconds": clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0,
     });
     statistics["sweep_seconds"] = timings.sweep_seconds.into();
+    if timings.epoch_seconds > 0.0 {
+        statistics["epoch_seconds"] = timings.epoch_seconds.into();
+    }
     let metrics = metrics
         .rounded()
         .into_iter()
@@ -173,6 +184,7 @@ fn training_filter(request: &TrainRequest) -> TrainingFilter {
             .map(|rule| EventRule {
                 event_type: rule["eventType"].as_str().unwrap_or_default().to_owned(),
                 threshold: rule["eventValueThreshold"].as_f64(),
+                weight: rule["weight"].as_f64().map_or(1.0, |weight| weight as f32),
             })
             .collect(),
     }

@@ -5,10 +5,13 @@
 //! Numbers and paths are settings; clocks, stores and random sources are parts and not here.
 
 use crate::keys::AuthMode;
-use kindred_jobs::{JobSettings, SegmentSettings, TrainingSettings};
+use kindred_jobs::{JobSettings, ModelChoice, SegmentSettings, TrainingSettings};
 use kindred_types::arn::Account;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// Floating point operations in the unit of `training.budget_tflops`.
+const FLOPS_PER_TFLOP: f64 = 1e12;
 
 /// The file that is read when none is named and this one is there.
 const DEFAULT_FILE: &str = "kindred.toml";
@@ -96,6 +99,26 @@ impl Value for AuthMode {
             AuthMode::Static => "static",
             AuthMode::Trust => "trust",
             AuthMode::Off => "off",
+        };
+        format!("{text:?}")
+    }
+}
+
+impl Value for ModelChoice {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(ModelChoice::Auto),
+            "lookback" => Ok(ModelChoice::Lookback),
+            "ials" => Ok(ModelChoice::Ials),
+            _ => Err(format!("expected auto, lookback or ials, found {text:?}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        let text = match self {
+            ModelChoice::Auto => "auto",
+            ModelChoice::Lookback => "lookback",
+            ModelChoice::Ials => "ials",
         };
         format!("{text:?}")
     }
@@ -247,6 +270,12 @@ keys! {
         final_fit: bool = true,
         /// Seed; the checksum of the data snapshot is mixed in.
         seed: u64 = 0,
+        /// Which model serves: `lookback`, `ials`, or `auto` for the one that validation prefers
+        /// within the budget.
+        model: ModelChoice = ModelChoice::Auto,
+        /// What the towers of one fit may cost, in 10^12 floating point operations. Not a time, so
+        /// that every machine decides alike.
+        budget_tflops: f64 = TrainingSettings::default().budget_flops / FLOPS_PER_TFLOP,
     }
 }
 
@@ -409,6 +438,8 @@ impl Settings {
             )
         } else if self.workers == 0 {
             ("workers", "expected at least 1")
+        } else if !self.training.budget_tflops.is_finite() || self.training.budget_tflops < 0.0 {
+            ("training.budget_tflops", "expected a number from 0 on")
         } else if self.segment.max_num_results < 1 {
             ("segment.max_num_results", "expected at least 1")
         } else if self.http.connections_max == 0 {
@@ -447,6 +478,8 @@ impl Settings {
                 min_user_share_percent: self.training.min_user_share_percent,
                 final_fit: self.training.final_fit,
                 seed: self.training.seed,
+                model: self.training.model,
+                budget_flops: self.training.budget_tflops * FLOPS_PER_TFLOP,
             },
             segment: SegmentSettings {
                 max_records: self.segment.max_records,
@@ -553,6 +586,26 @@ mod tests {
     }
 
     #[test]
+    fn training_settings_reach_the_jobs() {
+        let of = |flags: &[(&str, &str)]| load("", &[], flags).unwrap().jobs().training;
+        let unset = of(&[]);
+        assert_eq!(
+            format!("{unset:?}"),
+            format!("{:?}", TrainingSettings::default())
+        );
+        let flags = [
+            ("training.model", "ials"),
+            ("training.budget_tflops", "0.5"),
+        ];
+        let set = of(&flags);
+        assert_eq!((set.model, set.budget_flops), (ModelChoice::Ials, 5e11));
+        assert_eq!(
+            of(&[("training.model", "lookback")]).model,
+            ModelChoice::Lookback
+        );
+    }
+
+    #[test]
     fn mistakes_are_refused_with_their_place() {
         let check =
             |file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)], place: &str| {
@@ -580,6 +633,16 @@ mod tests {
             "KINDRED_AUTH: expected static",
         );
         check("", &[], &[("segment.color", "red")], "--set segment.color");
+        check(
+            "[training]\nmodel = \"deep\"",
+            &[],
+            &[],
+            "kindred.toml: training.model: expected auto, lookback or ials",
+        );
+        for budget in ["-1", "inf", "nan"] {
+            let flags = [("training.budget_tflops", budget)];
+            check("", &[], &flags, "training.budget_tflops: expected a number");
+        }
         check(
             "listen = \"nonsense\"",
             &[],

@@ -161,6 +161,9 @@ def test_too_little_data_is_a_failure_with_its_reason(fresh):
         (events[:999], "Dataset has fewer than 1000 interactions"),
         ([f"u{n % 24},i{n % 40},click,{1_700_000_000 + n}" for n in range(1200)],
          "Dataset has fewer than 25 users with at least 2 interactions each."),
+        # 25 users with two interactions, as there must be, but among 2,501 users.
+        ([f"u{n % 2501},i{n % 40},click,{1_700_000_000 + n}" for n in range(2526)],
+         "Dataset has fewer than 1 percent of its users with at least 2 interactions each."),
         # The same rows again are the same interactions.
         (events[:600] * 2, "Dataset has fewer than 1000 interactions"),
     ]

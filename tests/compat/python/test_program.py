@@ -58,10 +58,15 @@ def segment(files, output, *more):
 
 
 def test_segment_gives_the_bytes_of_the_service(files, tmp_path, fresh):
-    done = segment(files, tmp_path / "answer.out", "--stats", tmp_path / "stats.json")
+    items = ["--items", files / "items.csv"]
+    done = segment(files, tmp_path / "answer.out", "--stats", tmp_path / "stats.json", *items)
     assert done.returncode == 0, done.stderr
     world = World(fresh(), "same").train()
     assert (tmp_path / "answer.out").read_bytes() == world.segments("q", QUERIES)
+    done = segment(files, tmp_path / "scores.out", "--scores", *items)
+    assert done.returncode == 0, done.stderr
+    scores = [{"tagKey": "kindred:scores", "tagValue": "true"}]
+    assert (tmp_path / "scores.out").read_bytes() == world.segments("scores", QUERIES, tags=scores)
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert stats["lines"] == ITEMS + 2 and stats["line_errors"] == 2
     assert stats["distinct_queries"] in (ITEMS, ITEMS + 1) and stats["users"] == 60 and stats["items"] == ITEMS
@@ -73,14 +78,16 @@ def test_segment_gives_the_bytes_of_the_service(files, tmp_path, fresh):
 
 
 def test_segment_gives_the_same_bytes_for_any_number_of_threads_and_row_order(files, tmp_path):
-    lines = (files / "interactions.csv").read_text().splitlines()
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()
     (shuffled / "queries.json").write_bytes(QUERIES)
-    (shuffled / "interactions.csv").write_bytes(csv([lines[0], *lines[:0:-1]]))
+    for name in ("interactions.csv", "items.csv"):
+        lines = (files / name).read_text().splitlines()
+        (shuffled / name).write_bytes(csv([lines[0], *lines[:0:-1]]))
     outputs = set()
     for number, (folder, threads) in enumerate([(files, 1), (files, 3), (shuffled, 2)]):
-        done = segment(folder, tmp_path / f"{number}.out", "--threads", threads)
+        done = segment(folder, tmp_path / f"{number}.out", "--threads", threads, "--scores",
+                       "--items", folder / "items.csv")
         assert done.returncode == 0, done.stderr
         outputs.add((tmp_path / f"{number}.out").read_bytes())
     assert len(outputs) == 1

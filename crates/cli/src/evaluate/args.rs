@@ -35,9 +35,9 @@ pub(crate) struct EvaluateArgs {
     /// [default: every item; every value of every column].
     #[arg(long, value_name = "FILE")]
     pub(super) queries: Option<PathBuf>,
-    /// Which towers may serve.
-    #[arg(long, value_enum, default_value_t = Towers::Auto)]
-    pub(super) model: Towers,
+    /// Which towers may serve [default: `training.model` of the configuration].
+    #[arg(long, value_enum)]
+    pub(super) model: Option<Towers>,
     /// Leave a part of the model out, to see what it earns; may be repeated.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) without: Vec<Part>,

@@ -135,6 +135,16 @@ fn with_items(mut interactions: Interactions, added: &[usize], items: &Table) ->
 }
 
 impl Values {
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Values::Text(values) => values.len(),
+            Values::Long(values) => values.len(),
+            Values::Double(values) => values.len(),
+            Values::Boolean(values) => values.len(),
+        }
+    }
+
     /// Whether `row` has a value.
     pub fn is_present(&self, row: usize) -> bool {
         match self {

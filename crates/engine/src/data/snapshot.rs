@@ -2,7 +2,7 @@
 //!
 //! Event filters first, then exact duplicates (all columns equal) are dropped, then the minimums are
 //! checked. The result and its checksum depend on the set of rows alone, not on their order, on
-//! files or on threads. A fitting machine holds about 24 bytes per interaction beside the ids.
+//! files or on threads. Weights of event types are part of it as soon as one differs from 1. A fitting machine holds about 24 bytes per interaction beside the ids.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -36,14 +36,22 @@ pub struct TrainingFilter {
     pub events: Vec<EventRule>,
 }
 
-/// Takes events of one type, perhaps from a value on.
+/// Takes events of one type, perhaps from a value on, and says what they weigh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRule {
     /// The type.
     pub event_type: String,
     /// The least value.
     pub threshold: Option<f64>,
+    /// How much such an event counts, 0 to 1. An event of weight 0 belongs to the user's activity
+    /// and is no target of training. Where several rules take an event, the largest weight counts.
+    pub weight: f32,
 }
+
+/// Different weights that one filter may use.
+const WEIGHTS_MAX: usize = 256;
+/// How far the place of a weight is shifted in an event's last key; see [`Event`].
+const WEIGHT_SHIFT: u32 = 56;
 
 /// How much a snapshot may hold.
 #[derive(Clone, Copy, Debug)]
@@ -170,20 +178,47 @@ impl TrainingFilter {
             || self.events.iter().any(|rule| rule.threshold.is_some())
     }
 
-    fn takes(&self, event_type: Option<&str>, value: Option<f64>) -> bool {
+    /// The weights of the rules, ascending, each once; 1 where there are none.
+    fn weights(&self) -> Result<Vec<f32>, Error> {
+        let mut weights: Vec<f32> = self.events.iter().map(|rule| rule.weight).collect();
+        if weights.iter().any(|weight| !(0.0..=1.0).contains(weight)) {
+            return Err(Error::Misuse(
+                "the weight of an event type must lie between 0 and 1".into(),
+            ));
+        }
+        if weights.is_empty() {
+            weights.push(1.0);
+        }
+        weights.sort_unstable_by(f32::total_cmp);
+        weights.dedup();
+        if weights.len() > WEIGHTS_MAX {
+            return Err(Error::Limit {
+                what: "different event weights",
+                limit: WEIGHTS_MAX as u64,
+            });
+        }
+        Ok(weights)
+    }
+
+    /// The weight of an event, or nothing if it is not taken.
+    fn takes(&self, event_type: Option<&str>, value: Option<f64>) -> Option<f32> {
         let at_least = |threshold: Option<f64>| {
             threshold.is_none_or(|least| value.is_some_and(|value| value >= least))
         };
         let is_of = |wanted: &str| {
             event_type.is_some_and(|event_type| same_ignoring_case(event_type, wanted))
         };
-        self.event_type.as_deref().is_none_or(is_of)
-            && at_least(self.event_value_threshold)
-            && (self.events.is_empty()
-                || self
-                    .events
-                    .iter()
-                    .any(|rule| is_of(&rule.event_type) && at_least(rule.threshold)))
+        if !self.event_type.as_deref().is_none_or(is_of) || !at_least(self.event_value_threshold) {
+            return None;
+        }
+        if self.events.is_empty() {
+            return Some(1.0);
+        }
+        let rules = self.events.iter();
+        rules
+            .filter(|rule| is_of(&rule.event_type) && at_least(rule.threshold))
+            .map(|rule| rule.weight)
+            .max_by(f32::total_cmp)
     }
 }
 
@@ -195,6 +230,7 @@ pub fn load_interactions(
     progress: &dyn Progress,
 ) -> Result<(Interactions, SnapshotFacts), Error> {
     let dataset = Dataset::open(DatasetType::Interactions, generations)?;
+    let weights = filter.weights()?;
     let mut rows = Rows::default();
     let mut facts = SnapshotFacts {
         rows_read: dataset.rows(),
@@ -205,21 +241,22 @@ pub fn load_interactions(
         let columns = Columns::of(batch, dataset.fields());
         for row in 0..batch.num_rows() {
             let value = needs_value.then(|| columns.event_value(row)).flatten();
-            if !filter.takes(columns.event_type(row), value) {
+            let Some(weight) = filter.takes(columns.event_type(row), value) else {
                 continue;
-            }
+            };
+            let weight = weights.partition_point(|other| *other < weight);
             if rows.events.len() as u64 >= limits.interactions_max {
                 return Err(Error::Limit {
                     what: "interactions",
                     limit: limits.interactions_max,
                 });
             }
-            rows.push(&columns, row)?;
+            rows.push(&columns, row, weight)?;
         }
         Ok(())
     })?;
     facts.rows_matched = rows.events.len() as u64;
-    let interactions = rows.number();
+    let interactions = rows.number(&weights);
     complete(&mut facts, &interactions);
     Ok((interactions, facts))
 }
@@ -230,7 +267,9 @@ struct Event {
     user: u32,
     time: i64,
     item: u32,
-    /// A hash of all other columns: only rows that agree in all of them are duplicates.
+    /// In the highest byte the place of the weight among the filter's, so that events that differ in
+    /// nothing else have an order of their own; below it a hash of all other columns: only rows that
+    /// agree in all of them are duplicates.
     rest: u64,
 }
 
@@ -242,18 +281,18 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, columns: &Columns<'_>, row: usize) -> Result<(), Error> {
+    fn push(&mut self, columns: &Columns<'_>, row: usize, weight: usize) -> Result<(), Error> {
         self.events.push(Event {
             user: self.users.number(columns.users.value(row), "users")?,
             time: columns.times.value(row),
             item: self.items.number(columns.items.value(row), "items")?,
-            rest: columns.hash_rest(row),
+            rest: (weight as u64) << WEIGHT_SHIFT | columns.hash_rest(row) >> (64 - WEIGHT_SHIFT),
         });
         Ok(())
     }
 
     /// Numbers ids in byte order, sorts, and drops exact duplicates.
-    fn number(mut self) -> Interactions {
+    fn number(mut self, weights: &[f32]) -> Interactions {
         let (users, user_rank) = self.users.sorted();
         let (items, item_rank) = self.items.sorted();
         for event in &mut self.events {
@@ -270,13 +309,19 @@ impl Rows {
         for user in 0..users.len() {
             user_starts[user + 1] += user_starts[user];
         }
+        let weight = |event: &Event| weights[(event.rest >> WEIGHT_SHIFT) as usize];
+        let event_weights = if self.events.iter().all(|event| weight(event) == 1.0) {
+            Vec::new()
+        } else {
+            self.events.iter().map(weight).collect()
+        };
         Interactions {
             users,
             items,
             user_starts,
             event_items: self.events.iter().map(|event| event.item).collect(),
             event_times: self.events.iter().map(|event| event.time).collect(),
-            event_weights: Vec::new(),
+            event_weights,
         }
     }
 }
@@ -412,7 +457,7 @@ fn complete(facts: &mut SnapshotFacts, interactions: &Interactions) {
     facts.checksum = checksum(interactions);
 }
 
-/// SHA-256 over ids and events, every list after its length.
+/// SHA-256 over ids and events, every list after its length, and the weights if any is not 1.
 fn checksum(interactions: &Interactions) -> String {
     let mut sha = Sha256::new();
     sha.update(b"kindred interactions 1\n");
@@ -438,5 +483,12 @@ fn checksum(interactions: &Interactions) -> String {
         }
     }
     sha.update(&block);
+    if !interactions.event_weights.is_empty() {
+        sha.update(b"weights\n");
+        for weights in interactions.event_weights.chunks(8 << 10) {
+            let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+            sha.update(bytes);
+        }
+    }
     hex::encode(sha.finalize())
 }

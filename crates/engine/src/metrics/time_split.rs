@@ -202,7 +202,13 @@ pub fn delivered_item_model(
 ) -> Result<Model, Error> {
     let whole = Prefix::whole(&data.interactions);
     let mut work = Work::new(progress, clock, 1);
-    item_affinity::fit(&whole, Question::NextHorizon, options, &mut work)
+    item_affinity::fit(
+        &whole,
+        &data.attributes,
+        Question::NextHorizon,
+        options,
+        &mut work,
+    )
 }
 
 /// Expected numbers of events are of the model's horizon; a rate is proportional to its length.

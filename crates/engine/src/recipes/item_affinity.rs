@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kindred_types::parts::Clock;
 
-use crate::data::attributes::TrainingData;
+use crate::data::attributes::{ItemAttributes, TrainingData};
 use crate::error::Error;
 use crate::metrics::held_out;
 use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
@@ -43,8 +43,12 @@ pub struct Timings {
     pub metrics_seconds: f64,
     /// Training of the delivered model; zero without a final fit.
     pub fit_seconds: f64,
-    /// Median of the sweeps.
+    /// Median of the sweeps of iALS.
     pub sweep_seconds: f64,
+    /// All epochs of the look-back towers together.
+    pub epoch_seconds: f64,
+    /// Floating point operations of their matrix products, in billions a second.
+    pub epoch_gflops: f64,
     /// Everything.
     pub train_seconds: f64,
 }
@@ -60,29 +64,39 @@ pub fn train(
     let start = work.seconds();
     let whole = Prefix::whole(&data.interactions);
     let oldest = whole.oldest_four_fifths();
-    let first = fit(&oldest, Question::NewestFifth, options, &mut work)?;
+    let first = fit(
+        &oldest,
+        &data.attributes,
+        Question::NewestFifth,
+        options,
+        &mut work,
+    )?;
     let scorer = Scorer::new(Arc::new(first), None);
     let pool = pool(options)?;
     let metrics = pool.install(|| held_out::measure(&scorer, &oldest, &whole, options.seed));
     let metrics_end = work.seconds();
 
     let mut model = if options.final_fit {
-        fit(&whole, Question::NextHorizon, options, &mut work)?
+        fit(
+            &whole,
+            &data.attributes,
+            Question::NextHorizon,
+            options,
+            &mut work,
+        )?
     } else {
         Arc::unwrap_or_clone(scorer.into_model())
     };
     model.card_mut().metrics = Some(metrics.clone());
     let end = work.seconds();
-    let mut sweeps = std::mem::take(&mut work.sweeps);
-    sweeps.sort_unstable_by(f64::total_cmp);
     Ok(Trained {
         model,
         metrics,
         timings: Timings {
             metrics_seconds: metrics_end - start,
             fit_seconds: end - metrics_end,
-            sweep_seconds: sweeps.get(sweeps.len() / 2).copied().unwrap_or(0.0),
             train_seconds: end - start,
+            ..work.timings()
         },
     })
 }
@@ -90,16 +104,18 @@ pub fn train(
 /// Trains one model on a prefix of the data.
 pub(crate) fn fit(
     prefix: &Prefix<'_>,
+    attributes: &ItemAttributes,
     question: Question,
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<Model, Error> {
-    fit_both(prefix, question, false, options, work).map(|(model, _)| model)
+    fit_both(prefix, attributes, question, false, options, work).map(|(model, _)| model)
 }
 
 /// The same; with `keep_cut` also the model of the validation cut, where there was one.
 pub(crate) fn fit_both(
     prefix: &Prefix<'_>,
+    attributes: &ItemAttributes,
     question: Question,
     keep_cut: bool,
     options: &TrainOptions,
@@ -114,8 +130,8 @@ pub(crate) fn fit_both(
         )));
     }
     let interactions = prefix.len();
-    let fitted =
-        pool(options)?.install(|| train::fit(prefix, question, keep_cut, options, work))?;
+    let fitted = pool(options)?
+        .install(|| train::fit(prefix, attributes, question, keep_cut, options, work))?;
     let Fitted {
         user_vectors,
         user_offsets,

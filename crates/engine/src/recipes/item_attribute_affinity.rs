@@ -12,7 +12,7 @@ use kindred_types::parts::Clock;
 use super::item_affinity::{self, Timings, TrainOptions, pool};
 use crate::attributes::head::RECENT_TAU_DAYS;
 use crate::attributes::{self, AttributeIndex, Lesson};
-use crate::data::attributes::TrainingData;
+use crate::data::attributes::{ItemAttributes, TrainingData};
 use crate::error::Error;
 use crate::metrics::queries::users_of_any;
 use crate::metrics::{Queries, held_out};
@@ -55,7 +55,14 @@ pub fn train(
     }
     let whole = Prefix::whole(&data.interactions);
     let oldest = whole.oldest_four_fifths();
-    let first = fit(&oldest, Question::NewestFifth, &index, options, &mut work)?;
+    let first = fit(
+        &oldest,
+        &data.attributes,
+        Question::NewestFifth,
+        &index,
+        options,
+        &mut work,
+    )?;
     let scorer = AttributeScorer::new(Arc::new(first), None);
     let listed = listed_queries(&index);
     let metrics = pool(options)?
@@ -64,22 +71,27 @@ pub fn train(
 
     let mut model = if options.final_fit {
         drop(scorer);
-        fit(&whole, Question::NextHorizon, &index, options, &mut work)?
+        fit(
+            &whole,
+            &data.attributes,
+            Question::NextHorizon,
+            &index,
+            options,
+            &mut work,
+        )?
     } else {
         Arc::unwrap_or_clone(scorer.into_model())
     };
     model.card_mut().metrics = Some(metrics.clone());
     let end = work.seconds();
-    let mut sweeps = std::mem::take(&mut work.sweeps);
-    sweeps.sort_unstable_by(f64::total_cmp);
     Ok(Trained {
         model,
         metrics,
         timings: Timings {
             metrics_seconds: metrics_end - start,
             fit_seconds: end - metrics_end,
-            sweep_seconds: sweeps.get(sweeps.len() / 2).copied().unwrap_or(0.0),
             train_seconds: end - start,
+            ..work.timings()
         },
     })
 }
@@ -97,18 +109,27 @@ pub fn train_on(
         return Err(Error::Data(NO_COLUMN.into()));
     }
     let whole = Prefix::whole(&data.interactions);
-    fit(&whole, Question::NextHorizon, &index, options, &mut work)
+    fit(
+        &whole,
+        &data.attributes,
+        Question::NextHorizon,
+        &index,
+        options,
+        &mut work,
+    )
 }
 
 /// One model with its head, which is fitted on the newest events of the prefix.
 fn fit(
     prefix: &Prefix<'_>,
+    attributes: &ItemAttributes,
     question: Question,
     index: &AttributeIndex,
     options: &TrainOptions,
     work: &mut Work<'_>,
 ) -> Result<AttributeModel, Error> {
-    let (model, at_cut) = item_affinity::fit_both(prefix, question, true, options, work)?;
+    let (model, at_cut) =
+        item_affinity::fit_both(prefix, attributes, question, true, options, work)?;
     let mut model = with_counts(model, prefix, index)?;
     let before = match question {
         Question::NewestFifth => prefix.oldest_four_fifths(),

@@ -74,7 +74,7 @@ pub(crate) fn fit(prefix: &Prefix<'_>, horizon: i64) -> Option<Intensity> {
     for (features, _) in &mut rows {
         scale.apply(features);
     }
-    let coefficients = poisson::regress(&rows)?;
+    let coefficients = poisson::regress_dispersed(&rows)?;
     Some(Intensity {
         horizon_seconds: horizon,
         means: scale.means[1..].to_vec(),

@@ -11,7 +11,9 @@ pub(crate) mod assemble;
 pub(crate) mod calibrate;
 pub(crate) mod candidates;
 mod choose;
+mod cold;
 pub(crate) mod events;
+mod features;
 mod held_back;
 pub(crate) mod ials;
 pub(crate) mod intensity;
@@ -31,6 +33,7 @@ pub(crate) mod fixtures;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::attributes::ItemAttributes;
 use crate::error::Error;
 pub(crate) use assemble::{Fitted, Moment};
 use candidates::Candidate;
@@ -76,6 +79,8 @@ pub struct Choices {
     /// log of what the score of a pair that never met is multiplied by: the best of many scores promise too
     /// much.
     pub first_time_scale: f64,
+    /// Items that nobody had yet and that got a vector from their attributes.
+    pub cold_items: usize,
     /// How often users come back to an item; absent where hardly anybody does.
     pub returns: Option<Returns>,
 }
@@ -125,10 +130,12 @@ pub(crate) enum Question {
     NewestFifth,
 }
 
-/// Trains on a prefix of the data: validation, towers, intensity. With `keep_cut` the result has the model
+/// Trains on a prefix of the data: validation, towers, intensity. Items that nobody had get their vectors
+/// from `attributes`. With `keep_cut` the result has the model
 /// of the validation cut, too. Runs in the current thread pool.
 pub(crate) fn fit(
     prefix: &Prefix<'_>,
+    attributes: &ItemAttributes,
     question: Question,
     keep_cut: bool,
     options: &TrainOptions,
@@ -179,7 +186,10 @@ pub(crate) fn fit(
     }
 
     let pairs = Pairs::new(prefix);
-    let towers = candidate.finish(prefix, &pairs, &mut choices, options, work)?;
+    let mut towers = candidate.finish(prefix, &pairs, &mut choices, options, work)?;
+    if question == Question::NextHorizon {
+        choices.cold_items = cold::fill(&mut towers.items_mut(), &pairs, attributes);
+    }
     let rates = rates(prefix, question, end, horizon, options);
     notes.extend(rates.note.map(str::to_owned));
     let moment = Moment {

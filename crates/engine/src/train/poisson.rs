@@ -13,6 +13,8 @@ const RIDGE: f64 = 5e-4;
 const LINEAR_MIN: f64 = -15.0;
 const LINEAR_MAX: f64 = 12.0;
 const STEPS_MAX: usize = 60;
+/// A larger α would give all rows the same weight.
+const DISPERSION_MAX: f64 = 50.0;
 /// Rows of one block of a parallel sum.
 const BLOCK_ROWS: usize = 4096;
 
@@ -76,9 +78,60 @@ pub(crate) fn regress<const N: usize>(rows: &[Row<N>]) -> Option<[f64; N]> {
     let mean = rows.iter().map(|(_, count)| count).sum::<f64>() / rows.len() as f64;
     let mut coefficients = [0.0; N];
     coefficients[0] = libm::log(mean.max(1e-6));
-    let mut current = loss(rows, &coefficients);
+    minimise(rows, coefficients, 0.0)
+}
+
+/// The same for counts that vary more than Poisson's, with variance μ + α μ²: rows with large counts
+/// then weigh no more than they can tell (the negative binomial; Lawless, 1987). α is that of the moments
+/// of the Poisson fit, and the intercept makes the sum of the rates that of the counts.
+pub(crate) fn regress_dispersed<const N: usize>(rows: &[Row<N>]) -> Option<[f64; N]> {
+    let poisson = regress(rows)?;
+    let alpha = dispersion(rows, &poisson);
+    if alpha <= 0.0 {
+        return Some(poisson);
+    }
+    let mut found = minimise(rows, poisson, alpha)?;
+    let sums: Vec<(f64, f64)> = rows
+        .par_chunks(BLOCK_ROWS)
+        .map(|block| {
+            let rates = block
+                .iter()
+                .map(|(columns, _)| libm::exp(linear_term(columns, &found)));
+            (rates.sum(), block.iter().map(|(_, count)| count).sum())
+        })
+        .collect();
+    let rates: f64 = sums.iter().map(|sum| sum.0).sum();
+    let counts: f64 = sums.iter().map(|sum| sum.1).sum();
+    found[0] += libm::log(counts / rates);
+    found[0].is_finite().then_some(found)
+}
+
+/// α of var = μ + α μ², by moments.
+fn dispersion<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N]) -> f64 {
+    let sums: Vec<(f64, f64)> = rows
+        .par_chunks(BLOCK_ROWS)
+        .map(|block| {
+            let (mut beyond, mut squares) = (0.0, 0.0);
+            for (columns, count) in block {
+                let rate = libm::exp(linear_term(columns, coefficients));
+                // Each row over its own variance, so that the largest do not decide alone.
+                let scale = 1.0 / ((1.0 + rate) * (1.0 + rate));
+                beyond += scale * ((count - rate) * (count - rate) - rate);
+                squares += scale * rate * rate;
+            }
+            (beyond, squares)
+        })
+        .collect();
+    let beyond: f64 = sums.iter().map(|sum| sum.0).sum();
+    let squares: f64 = sums.iter().map(|sum| sum.1).sum();
+    (beyond / squares.max(f64::MIN_POSITIVE)).clamp(0.0, DISPERSION_MAX)
+}
+
+fn minimise<const N: usize>(rows: &[Row<N>], start: [f64; N], alpha: f64) -> Option<[f64; N]> {
+    let mut coefficients = start;
+    let mut current = loss(rows, &coefficients, alpha);
     for _ in 0..STEPS_MAX {
-        let step = newton_step(rows, &coefficients)?;
+        let step = newton_step(rows, &coefficients, alpha)?;
         let mut length = 1.0;
         let mut gain = 0.0;
         for _ in 0..30 {
@@ -86,7 +139,7 @@ pub(crate) fn regress<const N: usize>(rows: &[Row<N>]) -> Option<[f64; N]> {
             for (next, step) in next.iter_mut().zip(step) {
                 *next += length * step;
             }
-            let found = loss(rows, &next);
+            let found = loss(rows, &next, alpha);
             if found < current {
                 gain = current - found;
                 (coefficients, current) = (next, found);
@@ -104,14 +157,19 @@ pub(crate) fn regress<const N: usize>(rows: &[Row<N>]) -> Option<[f64; N]> {
         .then_some(coefficients)
 }
 
-fn loss<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N]) -> f64 {
+fn loss<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N], alpha: f64) -> f64 {
     let parts: Vec<f64> = rows
         .par_chunks(BLOCK_ROWS)
         .map(|block| {
             let mut sum = 0.0;
             for (columns, count) in block {
                 let linear = linear_term(columns, coefficients);
-                sum += libm::exp(linear) - count * linear;
+                let rate = libm::exp(linear);
+                sum += if alpha > 0.0 {
+                    (count + 1.0 / alpha) * libm::log1p(alpha * rate) - count * linear
+                } else {
+                    rate - count * linear
+                };
             }
             sum
         })
@@ -121,7 +179,11 @@ fn loss<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N]) -> f64 {
 }
 
 #[allow(clippy::needless_range_loop)] // Matrices read best with their indices.
-fn newton_step<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N]) -> Option<[f64; N]> {
+fn newton_step<const N: usize>(
+    rows: &[Row<N>],
+    coefficients: &[f64; N],
+    alpha: f64,
+) -> Option<[f64; N]> {
     let parts: Vec<([[f64; N]; N], [f64; N])> = rows
         .par_chunks(BLOCK_ROWS)
         .map(|block| {
@@ -129,10 +191,11 @@ fn newton_step<const N: usize>(rows: &[Row<N>], coefficients: &[f64; N]) -> Opti
             let mut gradient = [0.0; N];
             for (columns, count) in block {
                 let rate = libm::exp(linear_term(columns, coefficients));
+                let weight = 1.0 / (1.0 + alpha * rate);
                 for i in 0..N {
-                    gradient[i] += (count - rate) * columns[i];
+                    gradient[i] += weight * (count - rate) * columns[i];
                     for j in 0..=i {
-                        curvature[i][j] += rate * columns[i] * columns[j];
+                        curvature[i][j] += weight * rate * columns[i] * columns[j];
                     }
                 }
             }

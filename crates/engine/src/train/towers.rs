@@ -1,6 +1,7 @@
 //! The two kinds of towers behind one face: vectors of items and users, and a term for each item.
 
 use super::calibrate::{self, ItemSide};
+use super::cold::Side;
 use super::events::{Pairs, Prefix};
 use super::ials;
 use super::lookback::Lookback;
@@ -78,6 +79,18 @@ impl Towers {
                 vectors: lookback.items(),
                 terms: lookback.biases(),
             },
+        }
+    }
+
+    /// The item side, to complete it.
+    pub(crate) fn items_mut(&mut self) -> Side<'_> {
+        match self {
+            Towers::Ials(ials) => Side {
+                stride: ials.towers.stride,
+                vectors: &mut ials.towers.items,
+                terms: &mut ials.terms,
+            },
+            Towers::Lookback(lookback) => lookback.items_mut(),
         }
     }
 

@@ -4,6 +4,7 @@ use kindred_types::parts::Clock;
 
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::recipes::item_affinity::Timings;
 
 /// Units of a sweep, an epoch of the look-back towers, validation choices, and the final scores.
 pub(crate) const SWEEP: u64 = 1;
@@ -43,6 +44,20 @@ impl<'a> Work<'a> {
     /// Seconds since an arbitrary start.
     pub(crate) fn seconds(&self) -> f64 {
         self.clock.monotonic_ms() as f64 / 1000.0
+    }
+
+    /// What the sweeps and epochs took; the other parts are the caller's.
+    pub(crate) fn timings(&self) -> Timings {
+        let mut sweeps = self.sweeps.clone();
+        sweeps.sort_unstable_by(f64::total_cmp);
+        let epoch_seconds: f64 = self.epochs.iter().map(|epoch| epoch.0).sum();
+        let flops: f64 = self.epochs.iter().map(|epoch| epoch.1).sum();
+        Timings {
+            sweep_seconds: sweeps.get(sweeps.len() / 2).copied().unwrap_or(0.0),
+            epoch_seconds,
+            epoch_gflops: flops / epoch_seconds.max(1e-3) / 1e9,
+            ..Timings::default()
+        }
     }
 
     /// Units are done; steps that were skipped are made up for by `validated` and `trained`.

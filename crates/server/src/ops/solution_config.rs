@@ -1,7 +1,7 @@
 //! Which solution settings are accepted.
 //!
 //! Nothing is accepted and ignored: a setting that training does not honour is refused with the
-//! reason. Honoured are the event type, the event value threshold, event rules without weights,
+//! reason. Honoured are the event type, the event value threshold, event rules with their weights,
 //! `hidden_dimension`, and column choices: what is left out of the Items dataset takes no part in
 //! training, the columns of Users never do, and of Interactions only those that choose events can
 //! matter, which therefore cannot be left out. What needs the group's schemas is checked when the
@@ -106,11 +106,9 @@ pub(crate) fn check_events(
                 "eventsConfig: the threshold of {name} must be a number."
             ));
         }
-        if rule.weight.is_some_and(|weight| weight != 1.0) {
-            return refuse(format!(
-                "eventsConfig: the weight of {name} must be 1 or absent; other weights are not supported by this server yet."
-            ));
-        }
+    }
+    if rules.iter().all(|rule| rule.weight == Some(0.0)) {
+        return refuse("eventsConfig: at least one event type needs a weight above 0.");
     }
     Ok(())
 }

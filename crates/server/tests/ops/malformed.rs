@@ -249,8 +249,8 @@ fn table() -> Vec<(&'static str, Value, String)> {
     );
     add(
         "CreateSolution",
-        events(json!([{"eventType": "buy", "weight": 0.5}])),
-        "eventsConfig: the weight of buy must be 1 or absent; other weights are not supported by this server yet.",
+        events(json!([{"eventType": "buy", "weight": 0.0}, {"eventType": "view", "weight": 0}])),
+        "eventsConfig: at least one event type needs a weight above 0.",
     );
     add(
         "CreateSolution",

@@ -70,7 +70,8 @@ fn honoured_settings_are_kept_and_handed_to_the_version() {
         (Some("Purchase"), json!({"eventValueThreshold": "0.5", "algorithmHyperParameters": {"hidden_dimension": "32"}})),
         (None, json!({"algorithmHyperParameters": {"hidden_dimension": "256"}})),
         (None, json!({"eventsConfig": {"eventParametersList": [
-            {"eventType": "view"}, {"eventType": "buy", "eventValueThreshold": 1.5, "weight": 1.0}]}})),
+            {"eventType": "view"}, {"eventType": "buy", "eventValueThreshold": 1.5, "weight": 1.0},
+            {"eventType": "wish", "weight": 0.25}, {"eventType": "close", "weight": 0.0}]}})),
         (None, json!({"trainingDataConfig": {"excludedDatasetColumns": {"ITEMS": ["GENRE"]}}})),
         (None, json!({"trainingDataConfig": {"includedDatasetColumns": {"Items": ["GENRE"], "Interactions": ["EVENT_TYPE"]}}})),
     ].into_iter().enumerate() {

@@ -98,15 +98,87 @@ fn filters_take_types_ignoring_case_and_values_from_the_threshold() {
         ..TrainingFilter::default()
     };
     assert_eq!(take(threshold), ["a9", "c10"]);
-    let rule = |event_type: &str, threshold| EventRule {
-        event_type: event_type.into(),
-        threshold,
-    };
     let rules = TrainingFilter {
-        events: vec![rule("Buy", None), rule("View", Some(0.06))],
+        events: vec![rule("Buy", None, 1.0), rule("View", Some(0.06), 1.0)],
         ..TrainingFilter::default()
     };
     assert_eq!(take(rules), ["a10", "a9", "b10", "b10"]);
+}
+
+fn rule(event_type: &str, threshold: Option<f64>, weight: f32) -> EventRule {
+    EventRule {
+        event_type: event_type.into(),
+        threshold,
+        weight,
+    }
+}
+
+#[test]
+fn events_weigh_what_the_largest_rule_says() {
+    let take = |events: Vec<EventRule>| {
+        let filter = TrainingFilter {
+            events,
+            ..TrainingFilter::default()
+        };
+        load(ROWS, &filter)
+    };
+    let weighed = |interactions: &Interactions| -> Vec<(String, f32)> {
+        let events = events(interactions).into_iter().enumerate();
+        events
+            .map(|(n, (user, item, _))| (format!("{user}{item}"), interactions.weight(n)))
+            .collect()
+    };
+    let named = |list: &[(&str, f32)]| -> Vec<(String, f32)> {
+        list.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect()
+    };
+    let ones = take(vec![rule("buy", None, 1.0), rule("view", None, 1.0)]);
+    assert_eq!(ones.0.event_weights, Vec::<f32>::new());
+    let (some, facts) = take(vec![rule("buy", None, 1.0), rule("view", None, 0.25)]);
+    assert_eq!(
+        weighed(&some),
+        named(&[
+            ("a10", 1.0),
+            ("a9", 1.0),
+            ("b9", 0.25),
+            ("b10", 0.25),
+            ("b10", 0.25)
+        ])
+    );
+    // An event of weight 0 is kept and counts for the minimums.
+    let (none, none_facts) = take(vec![rule("buy", None, 0.0), rule("view", None, 0.25)]);
+    assert_eq!(none.event_weights, [0.0, 0.0, 0.25, 0.25, 0.25]);
+    assert_eq!((facts.rows, none_facts.rows), (5, 5));
+    // Several rules: the largest of those whose threshold is met.
+    let (several, _) = take(vec![
+        rule("View", Some(0.1), 0.5),
+        rule("VIEW", None, 0.125),
+        rule("view", Some(0.09), 0.25),
+    ]);
+    assert_eq!(
+        weighed(&several),
+        named(&[("b9", 0.125), ("b10", 0.5), ("b10", 0.5)])
+    );
+    let checksums = [&ones.1, &facts, &none_facts].map(|facts| facts.checksum.clone());
+    assert!(checksums[0] != checksums[1] && checksums[1] != checksums[2]);
+    // Weights of 1 leave the checksum as it is without weights.
+    let typed: Vec<&str> = ROWS
+        .iter()
+        .copied()
+        .filter(|row| !row.contains(",,9"))
+        .collect();
+    assert_eq!(
+        load(&typed, &TrainingFilter::default()).1.checksum,
+        checksums[0]
+    );
+    for weight in [-0.5, 1.5, f32::NAN] {
+        let filter = TrainingFilter {
+            events: vec![rule("buy", None, weight)],
+            ..TrainingFilter::default()
+        };
+        let limits = SnapshotLimits::default();
+        let result = load_interactions(&[], &filter, &limits, &Silent);
+        assert!(matches!(result, Err(Error::Misuse(_))), "{weight}");
+    }
 }
 
 #[test]
@@ -218,8 +290,17 @@ proptest! {
         if cut < shuffled.len() {
             two.push(generation(dir.path(), "1", Mode::Incremental, &shuffled[cut..]));
         }
-        let filter = TrainingFilter::default();
+        // Types that weigh differently, some events of the same user, item and time among them.
+        let filter = TrainingFilter {
+            events: vec![rule("view", None, 0.5), rule("buy", None, 1.0)],
+            ..TrainingFilter::default()
+        };
         let limits = SnapshotLimits::default();
+        let (left, left_facts) = load_interactions(&one, &filter, &limits, &Silent).unwrap();
+        let (right, right_facts) = load_interactions(&two, &filter, &limits, &Silent).unwrap();
+        prop_assert_eq!(&left, &right);
+        prop_assert_eq!(&left_facts.checksum, &right_facts.checksum);
+        let filter = TrainingFilter::default();
         let (left, left_facts) = load_interactions(&one, &filter, &limits, &Silent).unwrap();
         let (right, right_facts) = load_interactions(&two, &filter, &limits, &Silent).unwrap();
         prop_assert_eq!(&left, &right);

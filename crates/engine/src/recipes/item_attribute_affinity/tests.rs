@@ -113,8 +113,14 @@ fn the_form_that_serves_predicts_as_many_visits_as_there_were() {
     let index = AttributeIndex::new(&data.attributes).unwrap();
     let mut work = Work::new(&Silent, &Still, 2);
     let before = whole.before(180 * 86_400);
-    let earlier =
-        item_affinity::fit(&before, Question::NextHorizon, &options(2), &mut work).unwrap();
+    let earlier = item_affinity::fit(
+        &before,
+        &data.attributes,
+        Question::NextHorizon,
+        &options(2),
+        &mut work,
+    )
+    .unwrap();
     let earlier = with_counts(earlier, &before, &index).unwrap();
     let users = before.known_users();
     let lessons = lessons(&index, &before, &whole);

@@ -15,6 +15,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::cold::Side;
 use super::events::{Pairs, Prefix};
 use super::ials::near_normal;
 use super::kernels::{self, WIDTH};
@@ -172,6 +173,15 @@ impl Lookback {
     /// A vector for each item, padded to the stride.
     pub(crate) fn items(&self) -> &[f32] {
         &self.outputs.values
+    }
+
+    /// Both, to complete them.
+    pub(crate) fn items_mut(&mut self) -> Side<'_> {
+        Side {
+            stride: self.stride,
+            vectors: &mut self.outputs.values,
+            terms: &mut self.biases.values,
+        }
     }
 
     /// A constant for each item.

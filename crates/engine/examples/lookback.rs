@@ -1,0 +1,140 @@
+//! Measures epochs of the look-back towers against the processor's multiply-add peak:
+//! `lookback [users=20000] [events=50] [items=20000] [d=149] [threads=2] [rounds=3]`.
+//!
+//! Every event has a time of its own, so no state is shared between targets. The peak is measured on as
+//! many threads, before and after each training, in the same run; the ratio is printed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kindred_engine::data::attributes::TrainingData;
+use kindred_engine::interactions::Interactions;
+use kindred_engine::progress::Silent;
+use kindred_engine::recipes::item_affinity::{ModelChoice, TrainOptions, train};
+use kindred_types::parts::Clock;
+use kindred_types::time::Timestamp;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+#[derive(Debug)]
+struct Watch(Instant);
+
+impl Clock for Watch {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.elapsed().as_millis() as u64
+    }
+}
+
+/// Users with tastes for one of fifty topics; popular items come first.
+fn generated(users: usize, events: usize, items: usize) -> Interactions {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut data = Interactions {
+        users: (0..users).map(|user| format!("{user:09}")).collect(),
+        items: (0..items).map(|item| format!("{item:09}")).collect(),
+        user_starts: vec![0],
+        ..Interactions::default()
+    };
+    for user in 0..users {
+        for event in 0..events {
+            let place = (items as f64 * random.random::<f64>().powi(3)) as usize;
+            let topic = if random.random_range(0..3) == 0 {
+                random.random_range(0..50)
+            } else {
+                user % 50
+            };
+            let item = (place / 50 * 50 + topic).min(items - 1);
+            data.event_items.push(item as u32);
+            data.event_times
+                .push((event * 86_400 + random.random_range(0..86_400)) as i64);
+        }
+        data.user_starts.push(data.event_items.len());
+    }
+    data
+}
+
+/// Billions of floating-point operations a second of all threads, twelve independent chains each.
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::disallowed_methods, unsafe_code)]
+fn peak(threads: usize) -> f64 {
+    #[target_feature(enable = "avx2,fma")]
+    fn chains(rounds: usize) -> f32 {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
+        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
+        let mut sums = [_mm256_set1_ps(1.0); 12];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        let mut total = 0.0;
+        for sum in sums {
+            let mut lanes = [0.0f32; 8];
+            // SAFETY: the array has room for the eight floats that are stored.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+            total += lanes[0];
+        }
+        total
+    }
+    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
+    {
+        return f64::NAN;
+    }
+    const ROUNDS: usize = 100_000_000;
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            // SAFETY: AVX2 and FMA were detected above.
+            scope.spawn(|| std::hint::black_box(unsafe { chains(ROUNDS) }));
+        }
+    });
+    (threads * ROUNDS * 12 * 16) as f64 / start.elapsed().as_secs_f64() / 1e9
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak(_threads: usize) -> f64 {
+    f64::NAN
+}
+
+#[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let value = |name: &str, default: usize| -> usize {
+        let found =
+            std::env::args().find_map(|a| a.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+        found.unwrap_or(default)
+    };
+    let (users, events, items) = (
+        value("users", 20_000),
+        value("events", 50),
+        value("items", 20_000),
+    );
+    let (d, threads) = (value("d", 149), value("threads", 2));
+    let data = Arc::new(TrainingData::bare(generated(users, events, items)));
+    println!("{users} users, {events} events each, {items} items, d {d}, {threads} threads");
+    let options = TrainOptions {
+        dimension: d,
+        threads,
+        model: ModelChoice::Lookback,
+        // Enough for about four epochs.
+        budget_flops: 4.5 * 6.0 * (users * (events - 1) * 512 * d) as f64,
+        final_fit: false,
+        ..TrainOptions::default()
+    };
+    for _ in 0..value("rounds", 3) {
+        let before = peak(threads);
+        let trained = train(&data, &options, &Silent, &Watch(Instant::now()))?;
+        let after = peak(threads);
+        let timings = trained.timings;
+        let peak = 0.5 * (before + after);
+        println!(
+            "epochs {:.1} s, {:.1} GFLOP/s; multiply-add peak {before:.1} and {after:.1} GFLOP/s; ratio {:.3}",
+            timings.epoch_seconds,
+            timings.epoch_gflops,
+            timings.epoch_gflops / peak
+        );
+    }
+    Ok(())
+}
