@@ -111,7 +111,9 @@ class Baselines:
         for item in items:
             for user, value in self.worth.get(item, {}).items():
                 worth[user] += value
-        listed = np.array(sorted(worth, key=lambda user: (-worth[user], user)), dtype=np.int64)
+        # As 32-bit numbers: the last digits of an exponential are not the same in every library.
+        near = {user: float(np.float32(value)) for user, value in worth.items()}
+        listed = np.array(sorted(near, key=lambda user: (-near[user], user)), dtype=np.int64)
         fill = np.ones(len(self.protocol.users), dtype=bool)
         fill[listed] = False
         return np.concatenate([listed, self.most_active[fill[self.most_active]]])

@@ -107,7 +107,7 @@ pub(crate) fn fill(side: &mut Side<'_>, pairs: &Pairs, attributes: &ItemAttribut
 fn best_ridge(features: &Features, known: &[u32], weights: &[f32], side: &Side<'_>) -> f32 {
     let part = |held_back: bool| -> (Vec<u32>, Vec<f32>) {
         (0..known.len())
-            .filter(|place| (place % HELD_BACK_EVERY == 0) == held_back)
+            .filter(|place| place.is_multiple_of(HELD_BACK_EVERY) == held_back)
             .map(|place| (known[place], weights[place]))
             .unzip()
     };
@@ -315,7 +315,7 @@ mod tests {
             categorical,
             textual: false,
         };
-        let brand = |item: usize| if item % 2 == 0 { "red" } else { "blue|sale" };
+        let brand = |item: usize| if item.is_multiple_of(2) { "red" } else { "blue|sale" };
         let price = |item: usize| (item / 2) as f64;
         let mut prices: Vec<Option<f64>> = (0..62).map(|item| Some(price(item))).collect();
         prices[60] = Some(3.0);
@@ -336,7 +336,7 @@ mod tests {
         let mut vectors = vec![0.0f32; 62 * stride];
         let mut terms = vec![0.0f32; 62];
         for item in 0..60 {
-            vectors[item * stride] = if item % 2 == 0 { 1.0 } else { -1.0 };
+            vectors[item * stride] = if item.is_multiple_of(2) { 1.0 } else { -1.0 };
             vectors[item * stride + WIDTH] = price(item) as f32 / 10.0;
             terms[item] = -3.0;
         }
