@@ -316,3 +316,33 @@ pub struct SegmentJob {
     pub updated: Timestamp,
 }
 record!(SegmentJob, "batch-segment-job", parent: |r| Some(&r.solution_version_arn));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records that were stored before a member existed.
+    fn without<R: Record>(record: &R, member: &str) -> R {
+        let mut stored = serde_json::to_value(record).unwrap();
+        assert!(stored.as_object_mut().unwrap().remove(member).is_some());
+        serde_json::from_value(stored).unwrap()
+    }
+
+    #[test]
+    fn records_of_earlier_versions_open() {
+        let version: SolutionVersion = serde_json::from_value(serde_json::json!({
+            "arn": "v", "name": "v", "solution_arn": "s", "group_arn": "g", "recipe_arn": "r",
+            "training_mode": "FULL", "training_type": "MANUAL", "status": status::ACTIVE,
+            "items_snapshot": [], "metrics": {}, "created": 0, "updated": 0,
+        }))
+        .unwrap();
+        assert_eq!(without(&version, "items_snapshot"), version);
+        let job: SegmentJob = serde_json::from_value(serde_json::json!({
+            "arn": "j", "job_name": "j", "solution_version_arn": "v", "group_arn": "g",
+            "num_results": 25, "scores": false, "input_path": "s3://b/i", "output_path": "s3://b/o/",
+            "role_arn": "r", "status": status::ACTIVE, "created": 0, "updated": 0,
+        }))
+        .unwrap();
+        assert_eq!(without(&job, "scores"), job);
+    }
+}
