@@ -42,8 +42,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) pairs: &'a Pairs,
     /// log λ of each user then.
     pub(crate) log_rates: &'a [f64],
-    /// Epoch seconds.
-    pub(crate) now: i64,
+    /// Epoch seconds; absent where every user's moment is right after their last event.
+    pub(crate) now: Option<i64>,
     /// Seconds that λ looks ahead.
     pub(crate) horizon: i64,
 }

@@ -315,7 +315,13 @@ mod tests {
             categorical,
             textual: false,
         };
-        let brand = |item: usize| if item.is_multiple_of(2) { "red" } else { "blue|sale" };
+        let brand = |item: usize| {
+            if item.is_multiple_of(2) {
+                "red"
+            } else {
+                "blue|sale"
+            }
+        };
         let price = |item: usize| (item / 2) as f64;
         let mut prices: Vec<Option<f64>> = (0..62).map(|item| Some(price(item))).collect();
         prices[60] = Some(3.0);

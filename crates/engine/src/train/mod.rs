@@ -150,6 +150,8 @@ pub(crate) fn fit(
     let end = last.saturating_add(1);
     let cut = end.saturating_sub(horizon);
 
+    // The newest fifth begins at another time for every user.
+    let moment_of = |time: i64| (question == Question::NextHorizon).then_some(time);
     let before = match question {
         Question::NextHorizon => prefix.before(cut),
         Question::NewestFifth => prefix.oldest_four_fifths(),
@@ -161,7 +163,7 @@ pub(crate) fn fit(
             prefix: &before,
             pairs: &held_back.pairs,
             log_rates: &rates.log_rates,
-            now: cut,
+            now: moment_of(cut),
             horizon,
         };
         candidates::best(&held_back, &moment, keep_cut, options, work, &mut notes)?
@@ -196,7 +198,7 @@ pub(crate) fn fit(
         prefix,
         pairs: &pairs,
         log_rates: &rates.log_rates,
-        now: end,
+        now: moment_of(end),
         horizon,
     };
     let fitted = assemble::assemble(&moment, &towers, &mut choices, options, None);

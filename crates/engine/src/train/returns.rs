@@ -44,9 +44,19 @@ pub(crate) struct PairLogs {
     pub(crate) history: f64,
 }
 
+/// What the pairs of a user have in common.
+struct UserFacts {
+    now: i64,
+    /// Distinct times with events.
+    steps: f64,
+    /// log λ.
+    rate: f64,
+}
+
 /// What happened between the pairs of a prefix, in the order of `Pairs::by_user`.
 pub(crate) struct Meetings {
-    now: i64,
+    /// Ages count from here, or from the user's last event.
+    now: Option<i64>,
     horizon: f64,
     /// Distinct times at which a pair met, first and last of them.
     counts: Vec<u32>,
@@ -57,7 +67,12 @@ pub(crate) struct Meetings {
 }
 
 impl Meetings {
-    pub(crate) fn new(prefix: &Prefix<'_>, pairs: &Pairs, now: i64, horizon: i64) -> Meetings {
+    pub(crate) fn new(
+        prefix: &Prefix<'_>,
+        pairs: &Pairs,
+        now: Option<i64>,
+        horizon: i64,
+    ) -> Meetings {
         let count = pairs.by_user.indices.len();
         let mut meetings = Meetings {
             now,
@@ -83,16 +98,9 @@ impl Meetings {
     }
 
     /// The columns of a pair: `own` is the log of its probability in the mixture, `rate` log λ.
-    fn columns(
-        &self,
-        pair: usize,
-        item: u32,
-        steps: f64,
-        own: PairLogs,
-        rate: f64,
-    ) -> [f64; COLUMNS] {
+    fn columns(&self, pair: usize, item: u32, user: &UserFacts, own: PairLogs) -> [f64; COLUMNS] {
         let count = f64::from(self.counts[pair]);
-        let age = self.now.saturating_sub(self.lasts[pair]) as f64 / self.horizon;
+        let age = user.now.saturating_sub(self.lasts[pair]).max(0) as f64 / self.horizon;
         let span = self.lasts[pair].saturating_sub(self.firsts[pair]) as f64 / self.horizon;
         let repeated = count > 1.0;
         let due = if repeated {
@@ -102,7 +110,7 @@ impl Meetings {
         };
         [
             1.0,
-            rate,
+            user.rate,
             own.mixed,
             own.towers,
             own.history,
@@ -112,7 +120,7 @@ impl Meetings {
             due,
             due * due,
             self.repeat_rates[item as usize],
-            libm::log(count / steps.max(1.0)),
+            libm::log(count / user.steps.max(1.0)),
         ]
     }
 }
@@ -128,14 +136,19 @@ pub(crate) struct Known<'a> {
 impl Known<'_> {
     /// Columns of all pairs of a user; `own` has the log probability of each pair of the row.
     fn columns(&self, user: usize, own: &[PairLogs]) -> Vec<[f64; COLUMNS]> {
-        let steps = self.prefix.steps_of(user) as f64;
+        let last = self.prefix.events_of(user).last();
+        let last = last.map_or(0, |event| self.prefix.data.event_times[event]);
+        let facts = UserFacts {
+            now: self.meetings.now.unwrap_or(last),
+            steps: self.prefix.steps_of(user) as f64,
+            rate: self.log_rates[user],
+        };
         let range = self.pairs.by_user.range(user);
         range
             .zip(own)
             .map(|(pair, &own)| {
                 let item = self.pairs.by_user.indices[pair];
-                self.meetings
-                    .columns(pair, item, steps, own, self.log_rates[user])
+                self.meetings.columns(pair, item, &facts, own)
             })
             .collect()
     }
@@ -220,4 +233,96 @@ fn repeat_rates(pairs: &Pairs, counts: &[u32]) -> Vec<f64> {
             libm::log((repeated[item] + PRIOR_PAIRS * mean) / (users + PRIOR_PAIRS))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixtures::interactions;
+
+    const DAY: i64 = 86_400;
+
+    /// Sixty users buy milk every ten days and bread every forty.
+    fn rows(days: i64) -> Vec<(String, &'static str, i64)> {
+        let mut rows = Vec::new();
+        for user in 0..60i64 {
+            for day in user % 10..days {
+                let name = format!("u{user:02}");
+                if (day - user) % 10 == 0 {
+                    rows.push((name.clone(), "milk", day * DAY));
+                }
+                if (day - user) % 40 == 0 {
+                    rows.push((name, "bread", day * DAY));
+                }
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn what_is_bought_often_and_is_due_comes_back_more() {
+        let all = rows(240);
+        let all: Vec<(&str, &str, i64)> =
+            all.iter().map(|(u, i, t)| (u.as_str(), *i, *t)).collect();
+        let data = interactions(&all);
+        let whole = Prefix::whole(&data);
+        let before = whole.before(200 * DAY);
+        let pairs = Pairs::new(&before);
+        let log_rates = vec![0.0; 60];
+        let own = |user: usize| {
+            let same = PairLogs {
+                mixed: -1.0,
+                towers: -1.0,
+                history: -1.0,
+            };
+            vec![same; pairs.by_user.row(user).len()]
+        };
+        let came = |user: usize| -> Vec<(u32, f64)> {
+            let rest = before.rest_of(&whole, user);
+            rest.map(|event| (data.event_items[event], 1.0)).collect()
+        };
+        for now in [Some(200 * DAY), None] {
+            let meetings = Meetings::new(&before, &pairs, now, 40 * DAY);
+            let known = Known {
+                prefix: &before,
+                pairs: &pairs,
+                meetings: &meetings,
+                log_rates: &log_rates,
+            };
+            let found = fit(&known, own, came).unwrap();
+            assert!(found.coefficients.iter().all(|c| c.is_finite()));
+            let (mut milk, mut bread, mut all) = (0.0, 0.0, 0.0);
+            for user in 0..60 {
+                let logs = found.log_rates(&known, user, &own(user));
+                // Items are numbered by their ids: bread, then milk.
+                bread += libm::exp(logs[0]);
+                milk += libm::exp(logs[1]);
+                all += came(user).len() as f64;
+            }
+            assert!(milk > 3.0 * bread, "{milk} and {bread}");
+            assert!(((milk + bread) / all - 1.0).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn hardly_any_returns_teach_nothing() {
+        let data = interactions(&[("a", "x", 1), ("b", "x", 2)]);
+        let prefix = Prefix::whole(&data);
+        let pairs = Pairs::new(&prefix);
+        let meetings = Meetings::new(&prefix, &pairs, Some(3), 1);
+        let known = Known {
+            prefix: &prefix,
+            pairs: &pairs,
+            meetings: &meetings,
+            log_rates: &[0.0; 2],
+        };
+        let own = |_| {
+            vec![PairLogs {
+                mixed: 0.0,
+                towers: 0.0,
+                history: 0.0,
+            }]
+        };
+        assert_eq!(fit(&known, own, |_| Vec::new()), None);
+    }
 }
