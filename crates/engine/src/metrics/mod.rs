@@ -9,9 +9,9 @@ mod calibration;
 mod cold;
 mod cut;
 pub(crate) mod held_out;
-mod overlap;
+pub(crate) mod overlap;
 pub(crate) mod queries;
-mod tally;
+pub(crate) mod tally;
 mod time_split;
 
 use crate::score::{AttributeScorer, Ranking, Scorer};

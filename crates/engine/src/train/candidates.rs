@@ -14,7 +14,7 @@ use super::repeats::Repeats;
 use super::towers::{IALS, Ials, LOOKBACK, Towers};
 use super::validate;
 use super::work::{self, Work};
-use super::{CandidateFigures, Choices, ModelChoice, Returns, TrainOptions};
+use super::{CandidateFigures, Choices, ModelChoice, Returns, TrainOptions, Validation};
 use crate::error::Error;
 use crate::model::Model;
 
@@ -38,6 +38,7 @@ pub(crate) struct Candidate {
     trained: bool,
     returns: Option<Returns>,
     first_time_scale: f64,
+    validation: Option<Validation>,
     /// The model of the validation cut, if it was asked for.
     pub(crate) at_cut: Option<Model>,
 }
@@ -89,6 +90,7 @@ pub(crate) fn best(
         candidate.first_time_scale = tried.first_time_scale();
         tried.scale_first_time(candidate.first_time_scale);
         let recalls = tried.recalls();
+        candidate.validation = Some(tried.validation(moment, options.seed));
         if keep_cut {
             candidate.at_cut = Some(tried.into_model(choices));
         }
@@ -148,6 +150,7 @@ fn ials(
         trained: true,
         returns: None,
         first_time_scale: 0.0,
+        validation: None,
         at_cut: None,
     })
 }
@@ -212,6 +215,7 @@ fn lookback(
         trained: true,
         returns: None,
         first_time_scale: 0.0,
+        validation: None,
         at_cut: None,
     })
 }
@@ -235,6 +239,7 @@ impl Candidate {
             trained: false,
             returns: None,
             first_time_scale: 0.0,
+            validation: None,
             at_cut: None,
         })
     }
@@ -255,6 +260,7 @@ impl Candidate {
             own_history: self.chosen.repeats.own_history(),
             returns: self.returns.clone(),
             first_time_scale: self.first_time_scale,
+            validation: self.validation.clone(),
             ..Choices::default()
         }
     }

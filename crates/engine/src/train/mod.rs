@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::attributes::ItemAttributes;
 use crate::error::Error;
+use crate::model::Baseline;
 pub(crate) use assemble::{Fitted, Moment};
 use candidates::Candidate;
 use events::{Pairs, Prefix};
@@ -62,6 +63,8 @@ pub struct Choices {
     pub towers: String,
     /// What was tried, with its figures.
     pub candidates: Vec<CandidateFigures>,
+    /// How the model that serves did on the validation cut.
+    pub validation: Option<Validation>,
     /// Decay per step of the fold-in of users; absent when every pair weighs one, or none was folded in.
     pub fold_in_decay: Option<f64>,
     /// Epochs of the look-back towers on the validation cut, and again on everything.
@@ -117,6 +120,26 @@ pub struct CandidateFigures {
     pub fold_in_likelihoods: Vec<(Option<f64>, f64)>,
     /// The same after each epoch.
     pub epoch_likelihoods: Vec<f64>,
+}
+
+/// The time split at the validation cut: the model of what came before it, and who came after it. Recall
+/// is of all who came.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Users with an event before the cut.
+    pub population: usize,
+    /// Length of the lists: 1 % of the population, rounded up.
+    pub k: usize,
+    /// Items with a held-back user that were asked for.
+    pub queries: usize,
+    /// The towers that serve.
+    pub model: Baseline,
+    /// Random, most active and most recent users, and the own history alone, on the same queries.
+    pub baselines: Vec<Baseline>,
+    /// Mean share of a list that another item's list has, too.
+    pub overlap: f64,
+    /// Mean share of a list that the most active users' list has, too.
+    pub overlap_most_active: f64,
 }
 
 /// What the model will be asked, which decides where the validation cuts and what λ is.

@@ -1,17 +1,25 @@
 //! How good a candidate is on the held-back events: the recall a marketer would see.
 
 use super::Choices;
-use super::assemble::Fitted;
+use super::Validation;
+use super::assemble::{Fitted, Moment};
 use super::held_back::HeldBack;
 use crate::error::Error;
+use crate::metrics::baselines;
+use crate::metrics::overlap::Overlaps;
+use crate::metrics::tally::Tally;
 use crate::model::{Card, Model, Parts};
 use crate::score::Scorer;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 /// Queries that are looked at, at most and at least; in between, as many as the multiply-adds allow.
 const QUERIES_MAX: usize = 2048;
 const QUERIES_MIN: usize = 128;
 const QUERY_BUDGET: usize = 1 << 34;
+/// Seed of the random baseline.
+const RANDOM_SEED: u64 = 0x7661_6c69_6461_7465;
 /// Fewer events than this in the lists say nothing about the scale.
 const SCALE_EVENTS_MIN: f64 = 30.0;
 /// Pseudo-events that hold the scale at 1.
@@ -77,13 +85,73 @@ impl<'a> Tried<'a> {
         self.scorer.shift_history(-log_scale as f32);
     }
 
-    /// Ranks and looks who came.
-    pub(crate) fn recalls(&self) -> Recalls {
+    /// Items with a held-back user; of many, evenly spaced ones.
+    fn queries(&self) -> Vec<u32> {
         let queries: Vec<u32> = (0..self.came.len() as u32)
             .filter(|&item| !self.came[item as usize].is_empty())
             .collect();
         let spacing = queries.len().div_ceil(self.queries_max).max(1);
-        let queries: Vec<u32> = queries.into_iter().step_by(spacing).collect();
+        queries.into_iter().step_by(spacing).collect()
+    }
+
+    /// The figures of the time split at the cut for the model card, beside simple rankings.
+    pub(crate) fn validation(&self, moment: &Moment<'_>, seed: u64) -> Validation {
+        let (before, k) = (self.held_back.before, self.k);
+        let known = before.known_users();
+        let events = |events: &std::ops::Range<usize>, _| events.len() as i64;
+        let active = baselines::ranked(before, known.len(), events);
+        let recent = baselines::ranked(before, k, |_, last| last);
+        let since = moment
+            .now
+            .map_or(i64::MAX, |now| now.saturating_sub(moment.horizon));
+        let own = baselines::OwnHistory::new(before, &self.held_back.pairs, since);
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ RANDOM_SEED);
+        let tally = || Tally::new(before.users(), usize::MAX);
+        let mut tallies = [tally(), tally(), tally(), tally(), tally()];
+        let mut overlaps = Overlaps::new(before.users(), &active[..k.min(active.len())]);
+        let queries = self.queries();
+        self.each_ranking(&queries, |item, ranking| {
+            let came: Vec<u32> = self.came[item as usize].iter().map(|came| came.0).collect();
+            let list = &ranking.users[..k.min(ranking.users.len())];
+            overlaps.add(list);
+            let by_chance = baselines::drawn(&mut random, &known, k);
+            let had_it = own.top(&[item], k, &active);
+            let lists = [
+                list,
+                &by_chance,
+                &active[..k.min(active.len())],
+                &recent,
+                &had_it,
+            ];
+            for (tally, list) in tallies.iter_mut().zip(lists) {
+                tally.add(list, &came);
+            }
+        });
+        let names = [
+            "model",
+            "random",
+            "most_active",
+            "most_recent",
+            "own_history",
+        ];
+        let mut rankings = tallies
+            .into_iter()
+            .zip(names)
+            .map(|(tally, name)| tally.into_baseline(name, known.len()));
+        Validation {
+            population: known.len(),
+            k,
+            queries: queries.len(),
+            model: rankings.next().unwrap_or_default(),
+            baselines: rankings.collect(),
+            overlap: overlaps.mean(),
+            overlap_most_active: overlaps.mean_active(),
+        }
+    }
+
+    /// Ranks and looks who came.
+    pub(crate) fn recalls(&self) -> Recalls {
+        let queries = self.queries();
         let (mut all, mut first) = (Mean::default(), Mean::default());
         self.each_ranking(&queries, |item, ranking| {
             let came = &self.came[item as usize];

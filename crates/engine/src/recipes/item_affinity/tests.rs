@@ -109,6 +109,29 @@ fn golden_numbers_of_a_small_set() {
     for baseline in &metrics.baselines {
         assert!(metrics.recall_at_1_percent > 1.5 * baseline.recall_at_1_percent);
     }
+    let validation = choices.validation.as_ref().unwrap();
+    let serving = choices
+        .candidates
+        .iter()
+        .find(|c| c.towers == choices.towers);
+    let recall = validation.model.recall_at_1_percent;
+    assert!((recall - serving.unwrap().recall_at_1_percent).abs() < 1e-12);
+    let names: Vec<&str> = validation
+        .baselines
+        .iter()
+        .map(|b| b.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["random", "most_active", "most_recent", "own_history"]
+    );
+    for baseline in &validation.baselines[..3] {
+        assert!(
+            recall > 1.2 * baseline.recall_at_1_percent,
+            "{validation:?}"
+        );
+    }
+    assert!(validation.k == 4 && validation.queries > 50);
     assert_eq!(trained.model.card().metrics.as_ref(), Some(metrics));
     assert_eq!(trained.model.card().notes, Vec::<String>::new());
 }
