@@ -33,6 +33,8 @@ pub(super) const HISTORY: &str = "history.parquet";
 pub(super) const CARD: &str = "card.json";
 /// Version of the form described above.
 pub(crate) const FORMAT: u32 = 2;
+/// The oldest form that is read: without `user_log_rates`, which only attribute queries need.
+const FORMAT_OLDEST: u32 = 1;
 /// Rows handed to the Parquet writer at once.
 const BATCH_ROWS: usize = 1 << 16;
 /// A card is a few kilobytes; more is not a card.
@@ -79,7 +81,11 @@ impl Model {
             dimension: d,
             user_vectors: read("user_vectors", &[n, d])?,
             user_offsets: read("user_offsets", &[n])?,
-            user_log_rates: read("user_log_rates", &[n])?,
+            user_log_rates: if card.format == FORMAT_OLDEST {
+                vec![0.0; n]
+            } else {
+                read("user_log_rates", &[n])?
+            },
             item_vectors: read("item_vectors", &[m, d])?,
             item_offsets: read("item_offsets", &[m])?,
             users,
@@ -233,11 +239,11 @@ pub(super) fn read_card(path: &Path) -> Result<Card, Error> {
         .map_err(Error::io(path))?;
     let card: Card =
         serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error.to_string()))?;
-    if card.format != FORMAT {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&card.format) {
         return Err(Error::damaged(
             path,
             format!(
-                "format {} is not format {FORMAT}, the one that can be read",
+                "format {} is none of {FORMAT_OLDEST} to {FORMAT}, which can be read",
                 card.format
             ),
         ));
@@ -397,6 +403,41 @@ mod tests {
             let bytes = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(name)).unwrap();
             assert_eq!(bytes(&dir), bytes(&again), "{name}");
         }
+    }
+
+    #[test]
+    fn a_model_of_the_first_form_opens() {
+        let model = generated();
+        let dir = saved(&model);
+        // As it was written then: no log rates, and choices of other names.
+        let path = dir.path().join(TENSORS);
+        let bytes = std::fs::read(&path).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let old = tensors
+            .tensors()
+            .into_iter()
+            .filter(|(name, _)| name != "user_log_rates");
+        let none: Option<HashMap<String, String>> = None;
+        std::fs::write(&path, safetensors::serialize(old, none).unwrap()).unwrap();
+        let card_path = dir.path().join(CARD);
+        let text = std::fs::read(&card_path).unwrap();
+        let mut card: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        card["format"] = 1.into();
+        card["checksums"][TENSORS] = sha256(&path).unwrap().into();
+        card["choices"] = serde_json::json!({"b": 5.0, "c": 0.4, "kappa": 0.5, "pi": 0.4,
+            "tau_days": 120.0, "horizon_seconds": 9, "validation_events": 3, "likelihood": -8.0});
+        std::fs::write(&card_path, serde_json::to_vec(&card).unwrap()).unwrap();
+
+        let opened = Model::open(dir.path()).unwrap();
+        assert_eq!(opened.user_vectors, model.user_vectors);
+        assert_eq!(opened.user_log_rates, vec![0.0; 70]);
+        assert_eq!(opened.card().choices.as_ref().unwrap().kappa, 0.5);
+        card["format"] = 3.into();
+        std::fs::write(&card_path, serde_json::to_vec(&card).unwrap()).unwrap();
+        assert!(matches!(
+            Model::open(dir.path()),
+            Err(Error::Damaged { .. })
+        ));
     }
 
     #[test]

@@ -54,6 +54,7 @@ const VALIDATION_EVENTS_MIN: usize = 100;
 
 /// What validation chose, and its figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Choices {
     /// Seconds of the validation period, the last of the data; also the intensity's horizon.
     pub horizon_seconds: i64,
