@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use kindred_types::schema::{Field, FieldType};
 use sha2::{Digest, Sha256};
 
 use super::table::{Column, Table, Values};
@@ -40,7 +41,8 @@ impl TrainingData {
     }
 
     /// Joins interactions and Items rows. Columns named in `excluded` and `CREATION_TIMESTAMP` are left
-    /// out; a row whose remaining values are all absent makes no item known.
+    /// out; a row makes an item known if it has a value that training can learn from: a category, a text
+    /// or a number.
     pub fn join(
         interactions: Interactions,
         items: &Table,
@@ -52,7 +54,10 @@ impl TrainingData {
             .filter(|column| column.field.name != CREATION_TIMESTAMP)
             .filter(|column| !excluded.contains(&column.field.name))
             .collect();
-        let known = |row: usize| columns.iter().any(|column| column.values.is_present(row));
+        let known = |row: usize| {
+            let mut learned = columns.iter().filter(|column| is_learned(&column.field));
+            learned.any(|column| column.values.is_present(row))
+        };
         let added: Vec<usize> = (0..items.ids.len())
             .filter(|&row| known(row))
             .filter(|&row| find(&interactions.items, &items.ids[row]).is_none())
@@ -103,6 +108,15 @@ impl TrainingData {
 fn hash_text(sha: &mut Sha256, text: &str) {
     sha.update((text.len() as u64).to_le_bytes());
     sha.update(text);
+}
+
+/// Whether training learns from a column: booleans and plain strings are stored, but tell it nothing.
+pub(crate) fn is_learned(field: &Field) -> bool {
+    match field.kind {
+        FieldType::Boolean => false,
+        FieldType::String => field.categorical || field.textual,
+        FieldType::Int | FieldType::Long | FieldType::Float | FieldType::Double => true,
+    }
 }
 
 fn find(ids: &[String], id: &str) -> Option<usize> {
@@ -205,7 +219,6 @@ impl Values {
 mod tests {
     use super::*;
     use crate::train::fixtures::interactions;
-    use kindred_types::schema::{Field, FieldType};
 
     fn column(name: &str, kind: FieldType, values: Values) -> Column {
         Column {
@@ -242,6 +255,10 @@ mod tests {
             joined.attributes.columns[0],
             text("BRAND", ["x", "y", "", ""])
         );
+        let mut plain = table.clone();
+        plain.columns[1].field.categorical = false;
+        let plain = TrainingData::join(data.clone(), &plain, &BTreeSet::new());
+        assert_eq!(plain.interactions.items, ["a", "b", "d"]);
         let excluded = BTreeSet::from(["SECRET".to_owned()]);
         let joined = TrainingData::join(data, &table, &excluded);
         assert_eq!(joined.interactions.items, ["a", "b", "d"]);

@@ -4,7 +4,7 @@
 //! items are numbered anew, so a model trained on it is the one that a user of that day would have
 //! got, to the byte. Nothing of the later events is left in it, not even the ids.
 
-use crate::data::attributes::{ItemAttributes, TrainingData};
+use crate::data::attributes::{ItemAttributes, TrainingData, is_learned};
 use crate::data::table::Column;
 use crate::interactions::Interactions;
 use crate::train::events::{Prefix, Sparse};
@@ -60,7 +60,10 @@ impl Cut {
 fn kept_items(data: &TrainingData, before: &Prefix<'_>) -> (Vec<u32>, Vec<Option<u32>>) {
     let columns = &data.attributes.columns;
     let mut kept: Vec<bool> = (0..before.items())
-        .map(|item| columns.iter().any(|column| column.values.is_present(item)))
+        .map(|item| {
+            let mut learned = columns.iter().filter(|column| is_learned(&column.field));
+            learned.any(|column| column.values.is_present(item))
+        })
         .collect();
     for user in 0..before.users() {
         for event in before.events_of(user) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::attributes::ItemAttributes;
+use crate::data::attributes::{ItemAttributes, is_learned};
 use crate::data::table::{Column, Values, categories};
 
 /// A feature that fewer of the known items have tells nothing that the others do not.
@@ -102,13 +102,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `None` for columns that take no part in training: booleans, and strings that are neither categories
-    /// nor text.
+    /// `None` for columns that training does not learn from.
     fn new(column: &'a Column, number: u32, known: &[u32]) -> Option<Reader<'a>> {
-        let field = &column.field;
+        if !is_learned(&column.field) {
+            return None;
+        }
         let knots = match &column.values {
-            Values::Boolean(_) => return None,
-            Values::Text(_) if !field.categorical && !field.textual => return None,
             Values::Text(_) => Vec::new(),
             _ => knots(
                 known
