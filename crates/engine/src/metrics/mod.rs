@@ -5,7 +5,7 @@
 //! ([`Queries`]), and compare with simple rankings on the same queries. Definitions: `docs/MODEL.md`.
 
 pub(crate) mod baselines;
-mod calibration;
+pub(crate) mod calibration;
 mod cold;
 mod cut;
 pub(crate) mod held_out;
@@ -20,6 +20,7 @@ pub use calibration::{Bin, Calibration};
 pub use cold::{ColdItems, ColdModel};
 pub use cut::Cut;
 pub use queries::Queries;
+pub(crate) use time_split::LIFT_SIZES;
 pub use time_split::{
     Evaluation, Figures, LiftPoint, Named, Protocol, delivered_item_model, time_split,
 };

@@ -28,7 +28,7 @@ use crate::train::events::{Pairs, Prefix};
 use crate::train::{Question, TrainOptions, Work};
 
 /// Sizes at which the lift is measured, in thousandths of the population.
-const LIFT_SIZES: [usize; 6] = [5, 10, 20, 50, 100, 200];
+pub(crate) const LIFT_SIZES: [usize; 6] = [5, 10, 20, 50, 100, 200];
 /// Most places of all lists together; with more, queries are sampled.
 const PLACES_MAX: usize = 1 << 34;
 /// Most queries ranked at once, so that progress is seen.

@@ -90,7 +90,11 @@ pub(crate) fn best(
         candidate.first_time_scale = tried.first_time_scale();
         tried.scale_first_time(candidate.first_time_scale);
         let recalls = tried.recalls();
-        candidate.validation = Some(tried.validation(moment, options.seed));
+        let value = merit(recalls);
+        let better = best.as_ref().is_none_or(|(highest, _)| value > *highest);
+        if better {
+            candidate.validation = Some(tried.validation(moment, options.seed));
+        }
         if keep_cut {
             candidate.at_cut = Some(tried.into_model(choices));
         }
@@ -98,8 +102,7 @@ pub(crate) fn best(
         own.recall_at_1_percent = recalls.all;
         own.first_time_recall = recalls.first_time;
         figures.push(own);
-        let value = merit(recalls);
-        if best.as_ref().is_none_or(|(highest, _)| value > *highest) {
+        if better {
             best = Some((value, candidate));
         }
         work.finished(work::CHOICES, "validation")?;

@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::attributes::ItemAttributes;
 use crate::error::Error;
+use crate::metrics::LiftPoint;
+use crate::metrics::calibration::Calibration;
 use crate::model::Baseline;
 pub(crate) use assemble::{Fitted, Moment};
 use candidates::Candidate;
@@ -141,6 +143,10 @@ pub struct Validation {
     pub overlap: f64,
     /// Mean share of a list that the most active users' list has, too.
     pub overlap_most_active: f64,
+    /// How much better than chance, by size of the list.
+    pub lift: Vec<LiftPoint>,
+    /// Probabilities of the best 20 % of the users against what happened, for items drawn by popularity.
+    pub calibration: Calibration,
 }
 
 /// What the model will be asked, which decides where the validation cuts and what λ is.

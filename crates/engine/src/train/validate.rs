@@ -6,8 +6,10 @@ use super::assemble::{Fitted, Moment};
 use super::held_back::HeldBack;
 use crate::error::Error;
 use crate::metrics::baselines;
+use crate::metrics::calibration::{self, Calibration};
 use crate::metrics::overlap::Overlaps;
-use crate::metrics::tally::Tally;
+use crate::metrics::tally::{Tally, hits};
+use crate::metrics::{LIFT_SIZES, LiftPoint};
 use crate::model::{Card, Model, Parts};
 use crate::score::Scorer;
 use rand::SeedableRng;
@@ -41,6 +43,8 @@ pub(crate) struct Tried<'a> {
     came: Vec<Vec<(u32, f64)>>,
     k: usize,
     queries_max: usize,
+    /// What item offsets lack.
+    log_scale: f64,
 }
 
 impl<'a> Tried<'a> {
@@ -54,6 +58,7 @@ impl<'a> Tried<'a> {
             scorer: Scorer::new(Arc::new(model), Some(&population)),
             came: came(held_back),
             held_back,
+            log_scale: 0.0,
         })
     }
 
@@ -61,7 +66,7 @@ impl<'a> Tried<'a> {
     /// for items drawn by popularity.
     pub(crate) fn first_time_scale(&self) -> f64 {
         let (mut expected, mut found) = (0.0f64, 0.0f64);
-        self.each_ranking(&self.by_popularity(), |item, ranking| {
+        self.each_ranking(&self.by_popularity(), 0, |item, ranking| {
             let came = &self.came[item as usize];
             let offset = f64::from(self.scorer.model().item_offset(item as usize));
             let seen = self.held_back.pairs.by_item.row(item as usize);
@@ -83,6 +88,7 @@ impl<'a> Tried<'a> {
     /// Multiplies the intensity of pairs that never met.
     pub(crate) fn scale_first_time(&mut self, log_scale: f64) {
         self.scorer.shift_history(-log_scale as f32);
+        self.log_scale = log_scale;
     }
 
     /// Items with a held-back user; of many, evenly spaced ones.
@@ -110,7 +116,9 @@ impl<'a> Tried<'a> {
         let mut tallies = [tally(), tally(), tally(), tally(), tally()];
         let mut overlaps = Overlaps::new(before.users(), &active[..k.min(active.len())]);
         let queries = self.queries();
-        self.each_ranking(&queries, |item, ranking| {
+        let sizes = LIFT_SIZES.map(|size| (known.len() * size).div_ceil(1000));
+        let mut recalls = sizes.map(|_| Mean::default());
+        self.each_ranking(&queries, sizes[sizes.len() - 1], |item, ranking| {
             let came: Vec<u32> = self.came[item as usize].iter().map(|came| came.0).collect();
             let list = &ranking.users[..k.min(ranking.users.len())];
             overlaps.add(list);
@@ -125,6 +133,10 @@ impl<'a> Tried<'a> {
             ];
             for (tally, list) in tallies.iter_mut().zip(lists) {
                 tally.add(list, &came);
+            }
+            for (recall, size) in recalls.iter_mut().zip(sizes) {
+                let list = &ranking.users[..size.min(ranking.users.len())];
+                recall.add(hits(list, &came), came.len());
             }
         });
         let names = [
@@ -146,14 +158,43 @@ impl<'a> Tried<'a> {
             baselines: rankings.collect(),
             overlap: overlaps.mean(),
             overlap_most_active: overlaps.mean_active(),
+            lift: LIFT_SIZES
+                .iter()
+                .zip(sizes)
+                .zip(recalls)
+                .map(|((&size, users), recall)| LiftPoint {
+                    percent: size as f64 / 10.0,
+                    users,
+                    recall: recall.value(),
+                    lift: recall.value() * known.len() as f64 / users.max(1) as f64,
+                })
+                .collect(),
+            calibration: self.calibration(sizes[sizes.len() - 1]),
         }
+    }
+
+    /// Probabilities of the best users against who came, for items drawn by popularity, whether anybody
+    /// came or not.
+    fn calibration(&self, places: usize) -> Calibration {
+        let queries = self.by_popularity();
+        let mut pairs = calibration::Pairs::new(queries.len(), places, 1.0);
+        let mut query = 0;
+        self.each_ranking(&queries, places, |item, ranking| {
+            let came: Vec<u32> = self.came[item as usize].iter().map(|came| came.0).collect();
+            let scored = ranking.users.iter().zip(&ranking.scores).take(places);
+            let list: Vec<(u32, f32)> = scored.map(|(&user, &score)| (user, score)).collect();
+            let constant = self.scorer.model().item_offset(item as usize);
+            pairs.add(query, &list, &came, f64::from(constant) + self.log_scale);
+            query += 1;
+        });
+        pairs.finish()
     }
 
     /// Ranks and looks who came.
     pub(crate) fn recalls(&self) -> Recalls {
         let queries = self.queries();
         let (mut all, mut first) = (Mean::default(), Mean::default());
-        self.each_ranking(&queries, |item, ranking| {
+        self.each_ranking(&queries, 0, |item, ranking| {
             let came = &self.came[item as usize];
             let seen = self.held_back.pairs.by_item.row(item as usize);
             let new = |user: &u32| seen.binary_search(user).is_err();
@@ -177,12 +218,17 @@ impl<'a> Tried<'a> {
         model
     }
 
-    /// Rankings that are long enough to leave out the users who had the item.
-    fn each_ranking(&self, queries: &[u32], mut each: impl FnMut(u32, &crate::score::Ranking)) {
+    /// Rankings that are long enough to leave out the users who had the item, and of `places` at least.
+    fn each_ranking(
+        &self,
+        queries: &[u32],
+        places: usize,
+        mut each: impl FnMut(u32, &crate::score::Ranking),
+    ) {
         let seen = queries
             .iter()
             .map(|&item| self.held_back.pairs.popularity(item as usize));
-        let k = self.k + seen.max().unwrap_or(0);
+        let k = (self.k + seen.max().unwrap_or(0)).max(places);
         for block in queries.chunks(self.scorer.block_len(k)) {
             for (&item, ranking) in block.iter().zip(self.scorer.top_users_here(block, k)) {
                 each(item, &ranking);
@@ -207,7 +253,7 @@ impl<'a> Tried<'a> {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Mean {
     sum: f64,
     count: f64,

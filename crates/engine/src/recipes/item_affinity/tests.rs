@@ -132,6 +132,15 @@ fn golden_numbers_of_a_small_set() {
         );
     }
     assert!(validation.k == 4 && validation.queries > 50);
+    let lift = &validation.lift;
+    assert!((lift[1].recall - recall).abs() < 1e-12 && lift.len() == 6);
+    assert!(lift.windows(2).all(|pair| pair[0].recall <= pair[1].recall));
+    let calibration = &validation.calibration;
+    let ratio = calibration.predicted_total / calibration.happened_total as f64;
+    assert!(
+        calibration.bins.len() == 10 && (0.5..2.0).contains(&ratio),
+        "{calibration:?}"
+    );
     assert_eq!(trained.model.card().metrics.as_ref(), Some(metrics));
     assert_eq!(trained.model.card().notes, Vec::<String>::new());
 }
