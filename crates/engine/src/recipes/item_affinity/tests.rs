@@ -136,11 +136,10 @@ fn golden_numbers_of_a_small_set() {
     assert!((lift[1].recall - recall).abs() < 1e-12 && lift.len() == 6);
     assert!(lift.windows(2).all(|pair| pair[0].recall <= pair[1].recall));
     let calibration = &validation.calibration;
+    let (low, high) = (&calibration.bins[0], &calibration.bins[9]);
+    assert!(high.happened > 5.0 * low.happened && high.predicted > 5.0 * low.predicted);
     let ratio = calibration.predicted_total / calibration.happened_total as f64;
-    assert!(
-        calibration.bins.len() == 10 && (0.5..2.0).contains(&ratio),
-        "{calibration:?}"
-    );
+    assert!((0.2..5.0).contains(&ratio), "{calibration:?}");
     assert_eq!(trained.model.card().metrics.as_ref(), Some(metrics));
     assert_eq!(trained.model.card().notes, Vec::<String>::new());
 }
