@@ -77,20 +77,24 @@ def test_segment_gives_the_bytes_of_the_service(files, tmp_path, fresh):
     assert stats["peak_memory_bytes"] > 0
 
 
-def test_segment_gives_the_same_bytes_for_any_number_of_threads_and_row_order(files, tmp_path):
+def test_model_and_segments_are_the_same_for_any_number_of_threads_and_row_order(files, tmp_path):
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()
     (shuffled / "queries.json").write_bytes(QUERIES)
     for name in ("interactions.csv", "items.csv"):
         lines = (files / name).read_text().splitlines()
         (shuffled / name).write_bytes(csv([lines[0], *lines[:0:-1]]))
-    outputs = set()
-    for number, (folder, threads) in enumerate([(files, 1), (files, 3), (shuffled, 2)]):
+    outputs = {}
+    for number, (folder, threads) in enumerate([(files, 1), (files, 2), (shuffled, 3), (shuffled, 8)]):
+        model = tmp_path / f"model-{number}"
         done = segment(folder, tmp_path / f"{number}.out", "--threads", threads, "--scores",
-                       "--items", folder / "items.csv")
+                       "--items", folder / "items.csv", "--model-out", model)
         assert done.returncode == 0, done.stderr
-        outputs.add((tmp_path / f"{number}.out").read_bytes())
-    assert len(outputs) == 1
+        outputs.setdefault("segments", set()).add((tmp_path / f"{number}.out").read_bytes())
+        for path in model.iterdir():
+            outputs.setdefault(path.name, set()).add(path.read_bytes())
+    assert "model.safetensors" in outputs
+    assert {name: len(found) for name, found in outputs.items()} == dict.fromkeys(outputs, 1)
 
 
 def test_segment_keeps_and_takes_a_model(files, tmp_path):
