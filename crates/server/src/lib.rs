@@ -10,6 +10,7 @@ pub mod keys;
 pub mod logs;
 pub mod ops;
 pub mod parts;
+mod policy;
 mod s3;
 mod server;
 mod sigv4;

@@ -4,10 +4,10 @@
 //! may be wrong before anything is changed; stopping answers what is in flight, gives running jobs
 //! back to the queue and leaves nothing to repair.
 
-use crate::config::Settings;
+use crate::config::{RolesMode, Settings};
 use crate::http::listen::{self, ListenLimits};
 use crate::http::{ControlPlane, Planes, RateLimiter, RequestPlane};
-use crate::identity::{Identity, IdentityPlane};
+use crate::identity::{BucketPolicies, Identity, IdentityPlane, RoleAuthority};
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
@@ -16,7 +16,7 @@ use crate::sigv4::Verifier;
 use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
-use kindred_jobs::{Buckets, Failure, Layout, Parts, Runner, ServersRights};
+use kindred_jobs::{Authority, Buckets, Failure, Layout, Parts, Runner, ServersRights};
 use kindred_store::EmbeddedStore;
 use kindred_types::parts::{Clock, Random};
 use rustix::fs::{FlockOperation, flock};
@@ -127,11 +127,20 @@ impl Server {
                 path: layout.root().to_owned(),
                 source,
             })?;
-        let (listener, address) = runtime.block_on(bind(&settings.listen, settings.auth))?;
+        let (listener, address) = runtime.block_on(bind(&settings))?;
 
+        let identity = Identity::open(
+            &layout.root().join("identity.db"),
+            settings.account(),
+            clock.clone(),
+            random.clone(),
+        )
+        .map_err(|error| StartError::Identity(error.to_string()))?;
+        let identity = Arc::new(identity);
+        let authority = authority(&settings, address, &identity, &store);
         let runner = Runner::start(Parts {
             catalog: catalog.clone(),
-            store: Buckets::new(Arc::new(store.clone()), Arc::new(ServersRights)),
+            store: Buckets::new(Arc::new(store.clone()), authority),
             clock: clock.clone(),
             random: random.clone(),
             layout: layout.clone(),
@@ -142,15 +151,8 @@ impl Server {
             mode: settings.auth,
             clock: clock.clone(),
         };
-        let identity = Identity::open(
-            &layout.root().join("identity.db"),
-            settings.account(),
-            clock.clone(),
-            random.clone(),
-        )
-        .map_err(|error| StartError::Identity(error.to_string()))?;
         let identity = IdentityPlane {
-            identity: Arc::new(identity),
+            identity,
             verifier: verifier.clone(),
         };
         let s3 = S3Plane::new(S3Parts {
@@ -268,7 +270,28 @@ impl RequestPlane for S3Plane {
     }
 }
 
-async fn bind(address: &str, mode: AuthMode) -> Result<(TcpListener, SocketAddr), StartError> {
+/// As whom jobs act. Beyond loopback nobody is taken at their word.
+fn authority(
+    settings: &Settings,
+    address: SocketAddr,
+    identity: &Arc<Identity>,
+    store: &EmbeddedStore,
+) -> Arc<dyn Authority> {
+    let open = match settings.roles.mode {
+        RolesMode::Open => true,
+        RolesMode::Enforced => false,
+        RolesMode::Unset => address.ip().is_loopback(),
+    };
+    tracing::info!(roles = if open { "open" } else { "enforced" }, "jobs act");
+    if open {
+        return Arc::new(ServersRights);
+    }
+    let buckets = BucketPolicies::new(store.clone());
+    Arc::new(RoleAuthority::new(identity.clone(), buckets))
+}
+
+async fn bind(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = settings.listen.as_str();
     let failed = |reason: String| StartError::Listen {
         address: address.to_owned(),
         reason,
@@ -277,9 +300,15 @@ async fn bind(address: &str, mode: AuthMode) -> Result<(TcpListener, SocketAddr)
         .await
         .map_err(|error| failed(error.to_string()))?
         .collect();
-    if mode != AuthMode::Static && found.iter().any(|address| !address.ip().is_loopback()) {
+    let beyond_loopback = found.iter().any(|address| !address.ip().is_loopback());
+    if beyond_loopback && settings.auth != AuthMode::Static {
         return Err(failed(
             "without checked signatures only loopback addresses are listened on".into(),
+        ));
+    }
+    if beyond_loopback && settings.roles.mode == RolesMode::Open {
+        return Err(failed(
+            "with roles.mode = open only loopback addresses are listened on".into(),
         ));
     }
     let listener = TcpListener::bind(&found[..])
@@ -404,16 +433,34 @@ mod tests {
         claim_directory(dir.path()).unwrap();
     }
 
-    #[test]
-    fn unchecked_signatures_stay_on_loopback() {
+    fn listening(listen: &str, auth: AuthMode, roles: RolesMode) -> Result<(), StartError> {
+        let mut settings = Settings::default();
+        settings.listen = listen.to_owned();
+        settings.auth = auth;
+        settings.roles.mode = roles;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let refused = runtime.block_on(bind("0.0.0.0:0", AuthMode::Trust));
-        assert!(matches!(refused, Err(StartError::Listen { .. })));
-        runtime
-            .block_on(bind("127.0.0.1:0", AuthMode::Off))
-            .unwrap();
+        runtime.block_on(bind(&settings)).map(|_| ())
+    }
+
+    #[test]
+    fn what_is_not_checked_stays_on_loopback() {
+        use AuthMode::{Off, Static, Trust};
+        use RolesMode::{Enforced, Open};
+        for (listen, auth, roles, starts) in [
+            ("127.0.0.1:0", Off, Open, true),
+            ("127.0.0.1:0", Static, Enforced, true),
+            ("0.0.0.0:0", Trust, Enforced, false),
+            ("0.0.0.0:0", Off, Enforced, false),
+            ("0.0.0.0:0", Static, Open, false),
+        ] {
+            let outcome = listening(listen, auth, roles);
+            assert_eq!(outcome.is_ok(), starts, "{listen} {auth:?} {roles:?}");
+            if !starts {
+                assert!(matches!(outcome, Err(StartError::Listen { .. })));
+            }
+        }
     }
 }

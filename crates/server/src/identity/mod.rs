@@ -1,13 +1,15 @@
 //! STS and the part of IAM that sample notebooks and tools use: who am I, roles, policies.
 //!
 //! Requests are forms (`Action=…&Version=…`), answers are XML documents in AWS's words. Roles and
-//! policies are kept durably in their own database. They are stored and checked for form here;
-//! whether they allow something is decided elsewhere. Sessions are not issued: AssumeRole says so.
+//! policies are kept durably in their own database. What documents mean is `crate::policy`'s; what
+//! a job's role may do is decided in `authority`. Sessions are not issued: AssumeRole says so.
 
+mod authority;
 mod documents;
 mod managed;
 mod plane;
 mod policies;
+mod rights;
 mod roles;
 mod store;
 mod xml;
@@ -15,6 +17,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use authority::{BucketPolicies, RoleAuthority};
 pub(crate) use plane::IdentityPlane;
 
 use kindred_types::arn::Account;

@@ -1,6 +1,6 @@
 //! Policies: inside roles, made by somebody, and AWS's own; and attaching them to roles.
 
-use super::documents::{self, Kind};
+use super::documents;
 use super::managed::{self, Managed};
 use super::roles::{date, id, role_of, tags, tags_xml};
 use super::store::{Policy, Records};
@@ -9,6 +9,7 @@ use super::{
     Form, Identity, Refusal, description, invalid, limit_exceeded, name, no_such_entity, page,
     paged, path, refusal, required,
 };
+use crate::policy::Kind;
 use std::collections::BTreeMap;
 
 const NAME_CHARACTERS_MAX: usize = 128;
@@ -243,7 +244,11 @@ impl Identity {
             .ok_or_else(|| no_such_entity(format!("Policy {arn} was not found.")))
     }
 
-    fn find_policy(&self, records: &Records<'_>, arn: &str) -> Result<Option<Policy>, Refusal> {
+    pub(super) fn find_policy(
+        &self,
+        records: &Records<'_>,
+        arn: &str,
+    ) -> Result<Option<Policy>, Refusal> {
         if let Some(managed) = self.managed(arn) {
             return Ok(Some(self.as_policy(managed)));
         }

@@ -1,12 +1,13 @@
 //! Roles: make, look up, list, change, tag, delete.
 
-use super::documents::{self, Kind};
+use super::documents;
 use super::store::{Records, Role};
 use super::xml::Xml;
 use super::{
     Form, Identity, Refusal, description, invalid, limit_exceeded, members, name, no_such_entity,
     page, paged, path, refusal, required,
 };
+use crate::policy::Kind;
 use kindred_types::arn::Account;
 use kindred_types::parts::{Clock, Random};
 use std::collections::BTreeMap;

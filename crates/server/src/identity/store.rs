@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const FORMAT: i64 = 1;
@@ -85,6 +85,7 @@ pub(crate) enum OpenError {
 pub(super) struct IdentityStore {
     connection: Mutex<Connection>,
     broken: AtomicBool,
+    changes: AtomicU64,
 }
 
 /// All records, within one transaction.
@@ -158,6 +159,7 @@ impl IdentityStore {
         Ok(IdentityStore {
             connection: Mutex::new(connection),
             broken: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -196,7 +198,13 @@ impl IdentityStore {
             }
             Failure::from(error)
         })?;
+        self.changes.fetch_add(1, Ordering::SeqCst);
         Ok(value)
+    }
+
+    /// Counts the commits since the start, for whoever keeps something that was read.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 }
 
