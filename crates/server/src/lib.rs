@@ -2,6 +2,7 @@
 //!
 //! [`Server`] puts the parts together; everything else is a part.
 
+mod audit;
 pub mod config;
 pub mod error;
 mod http;

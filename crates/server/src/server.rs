@@ -4,10 +4,13 @@
 //! may be wrong before anything is changed; stopping answers what is in flight, gives running jobs
 //! back to the queue and leaves nothing to repair.
 
+use crate::audit::Audit;
 use crate::config::{RolesMode, Settings};
 use crate::http::listen::{self, ListenLimits};
 use crate::http::{ControlPlane, Planes, RateLimiter, RequestPlane};
-use crate::identity::{BucketPolicies, Identity, IdentityPlane, RoleAuthority};
+use crate::identity::{
+    Audited, BucketPolicies, Identity, IdentityPlane, KnownCallers, RoleAuthority,
+};
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
@@ -113,10 +116,7 @@ impl Server {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let layout = Layout::new(settings.data_dir.clone());
         let lock = claim_directory(layout.root())?;
-        let keys: Arc<dyn KeyTable> = Arc::new(FileKeys::open(
-            &layout.root().join("credentials"),
-            &*random,
-        )?);
+        let operator = FileKeys::open(&layout.root().join("credentials"), &*random)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone())?);
         let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,7 +137,21 @@ impl Server {
         )
         .map_err(|error| StartError::Identity(error.to_string()))?;
         let identity = Arc::new(identity);
-        let authority = authority(&settings, address, &identity, &store);
+        let callers = Arc::new(KnownCallers {
+            operator,
+            identity: identity.clone(),
+            mode: settings.auth,
+        });
+        let keys: Arc<dyn KeyTable> = callers.clone();
+        let path = layout.root().join("audit");
+        let audit =
+            Audit::open(&path, clock.clone()).map_err(|source| StartError::Io { path, source })?;
+        let audit = Arc::new(audit);
+        let authority = Arc::new(Audited {
+            inner: authority(&settings, address, &identity, &store),
+            audit: audit.clone(),
+            account: settings.account(),
+        });
         let runner = Runner::start(Parts {
             catalog: catalog.clone(),
             store: Buckets::new(Arc::new(store.clone()), authority),
@@ -154,19 +168,29 @@ impl Server {
         let identity = IdentityPlane {
             identity,
             verifier: verifier.clone(),
+            callers: callers.clone(),
+            audit: audit.clone(),
         };
         let s3 = S3Plane::new(S3Parts {
             store,
             keys,
+            callers: callers.clone(),
+            audit: audit.clone(),
             mode: settings.auth,
             account: settings.account(),
             clock: clock.clone(),
             random: random.clone(),
         });
+        let requests = &settings.requests;
+        let control = ControlPlane {
+            verifier,
+            callers,
+            audit,
+            limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
+            context: context(&settings, catalog, &runner, &clock, &random),
+        };
         let planes = Planes {
-            control: Arc::new(control_plane(
-                &settings, verifier, catalog, &runner, &clock, &random,
-            )),
+            control: Arc::new(control),
             forms: Arc::new(identity),
             s3: Arc::new(s3),
             random,
@@ -236,28 +260,23 @@ impl Server {
     }
 }
 
-fn control_plane(
+/// What operations work with; caller and request id come with each request.
+fn context(
     settings: &Settings,
-    verifier: Verifier,
     catalog: Arc<Catalog>,
     runner: &Runner,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
-) -> ControlPlane {
-    let requests = &settings.requests;
-    ControlPlane {
-        verifier,
-        limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
-        context: Context {
-            catalog,
-            clock: clock.clone(),
-            random: random.clone(),
-            settings: Arc::new(settings.clone()),
-            account: settings.account(),
-            wake: runner.waker(),
-            access_key: String::new(),
-            request_id: String::new(),
-        },
+) -> Context {
+    Context {
+        catalog,
+        clock: clock.clone(),
+        random: random.clone(),
+        settings: Arc::new(settings.clone()),
+        account: settings.account(),
+        wake: runner.waker(),
+        access_key: String::new(),
+        request_id: String::new(),
     }
 }
 

@@ -5,9 +5,11 @@
 
 use super::Identity;
 use super::rights::{NoRights, RoleRights};
+use crate::audit::{Audit, Entry, SUCCESS};
 use crate::policy::{Actor, Decision, Kind, Policy, Question, decide, key, s3_arn};
 use kindred_jobs::{Access, Authority, Refused, Resource};
 use kindred_store::{EmbeddedStore, Error as StoreError};
+use kindred_types::arn::Account;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,11 +86,7 @@ impl Authority for RoleAuthority {
             Some(bucket) => self.buckets.of(bucket)?,
             None => None,
         };
-        let resource = match access.resource {
-            Resource::Listing { bucket, .. } => s3_arn(account, bucket, None),
-            Resource::Object(location) => s3_arn(account, &location.bucket, Some(&location.key)),
-            Resource::Key(arn) => arn.to_owned(),
-        };
+        let resource = arn_of(account, access.resource);
         let actor: Actor = role.service_actor();
         let question = Question {
             actor: &actor,
@@ -112,11 +110,53 @@ impl Authority for RoleAuthority {
     fn note(&self, _access: &Access<'_>, _outcome: &Result<(), Refused>) {}
 }
 
+/// The ARN of what an access is about.
+fn arn_of(account: &Account, resource: Resource<'_>) -> String {
+    match resource {
+        Resource::Listing { bucket, .. } => s3_arn(account, bucket, None),
+        Resource::Object(location) => s3_arn(account, &location.bucket, Some(&location.key)),
+        Resource::Key(arn) => arn.to_owned(),
+    }
+}
+
+/// Writes every access into the audit log, however it is decided.
+#[derive(Debug)]
+pub(crate) struct Audited {
+    pub(crate) inner: Arc<dyn Authority>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) account: Account,
+}
+
+impl Authority for Audited {
+    fn decide(&self, access: &Access<'_>) -> Result<(), Refused> {
+        self.inner.decide(access)
+    }
+
+    fn note(&self, access: &Access<'_>, outcome: &Result<(), Refused>) {
+        let outcome = match outcome {
+            Ok(()) => SUCCESS,
+            Err(Refused::Denied(_)) => "AccessDenied",
+            Err(Refused::Unavailable(_)) => "ServiceUnavailable",
+        };
+        self.audit.write(&Entry {
+            caller: access.role_arn.unwrap_or("no role").to_owned(),
+            action: access.action.to_owned(),
+            resource: arn_of(&self.account, access.resource),
+            outcome: outcome.to_owned(),
+            job: Some(access.job_arn.to_owned()),
+            ..Entry::default()
+        });
+    }
+}
+
+/// By bucket: the text that was read, and what it says.
+type Kept = HashMap<String, (String, Arc<Policy>)>;
+
 /// The policies of the embedded buckets.
 #[derive(Clone, Debug)]
 pub(crate) struct BucketPolicies {
     store: EmbeddedStore,
-    kept: Arc<Mutex<HashMap<String, (String, Arc<Policy>)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl BucketPolicies {

@@ -1,13 +1,12 @@
-//! What roles may do, as far as their records say it.
+//! What roles and users may do, as far as their records say it.
 //!
 //! Documents were understood when they were stored. One that no longer is (an older version of this
 //! program stored it) makes the rights unusable as a whole: half of them might lack the half that
 //! denies.
 
-use super::store::{Records, Role};
+use super::store::{Grants, Records, Role};
 use super::{Identity, Refusal};
 use crate::policy::{Actor, Context, Decision, Kind, Policy, Question, decide, key};
-use std::collections::BTreeMap;
 
 /// The service that acts as roles.
 const SERVICE: &str = "personalize.amazonaws.com";
@@ -16,6 +15,9 @@ const SERVICE: &str = "personalize.amazonaws.com";
 #[derive(Debug)]
 pub(crate) struct RoleRights {
     pub(super) arn: String,
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) max_session_seconds: u32,
     pub(super) account: String,
     pub(super) trust: Policy,
     pub(super) own: Vec<Policy>,
@@ -86,9 +88,12 @@ impl Identity {
         let trust = read(&role.trust, Kind::Trust, "the trust policy")?;
         Ok(RoleRights {
             trust,
-            own: self.read_policies(records, &role.inline, &role.attached)?,
+            own: self.read_policies(records, &role.grants)?,
             account: self.account.account.clone(),
             arn: role.arn,
+            name: role.name,
+            id: role.id,
+            max_session_seconds: role.max_session_seconds,
         })
     }
 
@@ -96,14 +101,13 @@ impl Identity {
     pub(super) fn read_policies(
         &self,
         records: &Records<'_>,
-        inline: &BTreeMap<String, String>,
-        attached: &[String],
+        grants: &Grants,
     ) -> Result<Vec<Policy>, NoRights> {
         let mut policies = Vec::new();
-        for (name, text) in inline {
+        for (name, text) in &grants.inline {
             policies.push(read(text, Kind::Permissions, name)?);
         }
-        for arn in attached {
+        for arn in &grants.attached {
             let policy = self
                 .find_policy(records, arn)?
                 .ok_or_else(|| NoRights::Unusable(format!("{arn} does not exist")))?;

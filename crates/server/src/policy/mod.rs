@@ -77,6 +77,34 @@ pub(crate) fn decide<'p>(
     }
 }
 
+/// Decides whether an actor may take on a role. The role has to trust it by name; where it names
+/// the account, the actor's own policies have to allow it. `None` for whom no policy binds.
+pub(crate) fn decide_trust(
+    own: Option<&[Policy]>,
+    trust: &Policy,
+    question: &Question<'_>,
+) -> Decision {
+    let own = match own {
+        Some(policies) => decide(policies, None, question),
+        None => Decision::Allowed,
+    };
+    if own == Decision::Denied {
+        return Decision::Denied;
+    }
+    let mut named = Named::No;
+    for statement in &trust.statements {
+        match statement.applies(question) {
+            Named::No => {}
+            _ if !statement.allow => return Decision::Denied,
+            by => named = named.max(by),
+        }
+    }
+    match (named, own) {
+        (Named::Directly, _) | (Named::ByAccount, Decision::Allowed) => Decision::Allowed,
+        _ => Decision::NotAllowed,
+    }
+}
+
 impl Statement {
     fn applies(&self, question: &Question<'_>) -> Named {
         let named = match &self.principals {
