@@ -140,6 +140,39 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.transport(&error))
     }
 
+    /// Does an action of IAM and gives the XML of its answer.
+    pub(crate) fn iam(&self, action: &str, form: &[(&str, &str)]) -> Result<String, ClientError> {
+        self.form("iam", "2010-05-08", action, form)
+    }
+
+    /// Does an action of STS and gives the XML of its answer.
+    pub(crate) fn sts(&self, action: &str, form: &[(&str, &str)]) -> Result<String, ClientError> {
+        self.form("sts", "2011-06-15", action, form)
+    }
+
+    fn form(
+        &self,
+        service: &'static str,
+        version: &str,
+        action: &str,
+        form: &[(&str, &str)],
+    ) -> Result<String, ClientError> {
+        let pairs = [("Action", action), ("Version", version)];
+        let pairs: Vec<String> = pairs
+            .iter()
+            .chain(form)
+            .map(|(name, value)| format!("{name}={}", encode_path(value).replace('/', "%2F")))
+            .collect();
+        let body = self.send(Outgoing {
+            service,
+            method: "POST",
+            path: "/".to_owned(),
+            headers: vec![("content-type", "application/x-www-form-urlencoded")],
+            body: pairs.join("&").into(),
+        })?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Makes a bucket.
     pub(crate) fn create_bucket(&self, bucket: &str) -> Result<(), ClientError> {
         self.s3("PUT", format!("/{bucket}"), Bytes::new())

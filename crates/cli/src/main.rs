@@ -3,6 +3,7 @@
 //! Exit code 0 for success, 1 for a failed job or server, 2 for wrong usage; errors are one
 //! sentence on standard error that names the place.
 
+mod access;
 mod client;
 mod demo;
 mod evaluate;
@@ -38,6 +39,8 @@ enum Command {
     Segment(Box<segment::SegmentArgs>),
     /// Measure how good the segments would have been: train on the past, compare with who came then.
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Access keys with rights of their own: make, list, rotate, switch off.
+    Access(access::AccessArgs),
     /// Print the `export` lines that point any AWS client at a server of this machine.
     Env {
         /// The server's data directory.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Access(args) => access::run(&args),
         Command::Env { data_dir } => serve::print_env(&data_dir),
         Command::Config { defaults: _ } => {
             print!("{}", kindred_server::config::defaults_documented());

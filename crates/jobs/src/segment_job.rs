@@ -6,6 +6,7 @@
 
 use crate::failure::Failure;
 use crate::inputs;
+use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
@@ -16,7 +17,7 @@ use kindred_engine::data::source::Source;
 use kindred_engine::model::AnyModel;
 use kindred_engine::segment::asked;
 use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
-use kindred_store::{Error as StoreError, Location, ObjectMeta};
+use kindred_store::{Error as StoreError, Location, ObjectMeta, Store as _};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -44,22 +45,30 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
     let uploads = scratch.join("uploads");
-    abort_journaled(&*parts.store, &uploads)?;
+    let store = parts.store.acting_as(Some(&record.role_arn), job.arn());
+    abort_journaled(&*store, &uploads)?;
 
-    write_check(parts, &output, &record.output_path)?;
-    fail_point!("segment::checked");
-    let objects = fix_inputs(job, &input, &record.input_path)?;
+    // All rights are asked for before the first byte is written.
+    let objects = fix_inputs(job, &store, &input, &record.input_path)?;
     fail_point!("segment::listed");
+    let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
+    store.may_write(&check)?;
+    for object in &objects {
+        let key = output_key(&input, &object.key, &output.key);
+        store.may_write(&Location::new(output.bucket.clone(), key))?;
+    }
+    write_check(&store, &check, &record.output_path)?;
+    fail_point!("segment::checked");
 
     let sources: Vec<ObjectSource> = objects
         .iter()
-        .map(|object| ObjectSource::new(parts.store.clone(), &input.bucket, object.clone()))
+        .map(|object| ObjectSource::new(store.clone(), &input.bucket, object.clone()))
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);
-        let writer = ObjectWriter::new(parts.store.clone(), target, Some(uploads.clone()));
+        let writer = ObjectWriter::new(store.clone(), target, Some(uploads.clone()));
         Ok(Box::new(ObjectSink { writer }))
     };
     let options = options(parts, &record, scratch.join("blocks"));
@@ -123,9 +132,8 @@ pub fn output_key(input: &Location, key: &str, output_folder: &str) -> String {
 }
 
 /// Shows that the output can be written, before any work.
-fn write_check(parts: &Parts, output: &Location, path: &str) -> Result<(), Failure> {
-    let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
-    match parts.store.put(&check, Bytes::new()) {
+fn write_check(store: &RoleStore, check: &Location, path: &str) -> Result<(), Failure> {
+    match store.put(check, Bytes::new()) {
         Ok(_) => Ok(()),
         Err(StoreError::NoSuchBucket(_)) => {
             Err(Failure::Input(format!("Invalid S3 output path: {path}.")))
@@ -134,8 +142,13 @@ fn write_check(parts: &Parts, output: &Location, path: &str) -> Result<(), Failu
     }
 }
 
-/// The input objects: listed by the first try, kept by later ones.
-fn fix_inputs(job: &Job<'_>, input: &Location, path: &str) -> Result<Vec<ObjectMeta>, Failure> {
+/// The input objects: listed by the first try, kept by later ones. The role may list and read them.
+fn fix_inputs(
+    job: &Job<'_>,
+    store: &RoleStore,
+    input: &Location,
+    path: &str,
+) -> Result<Vec<ObjectMeta>, Failure> {
     if let Some(Checkpoint { inputs }) = job.load_checkpoint() {
         let modified = job.now();
         return Ok(inputs
@@ -149,12 +162,13 @@ fn fix_inputs(job: &Job<'_>, input: &Location, path: &str) -> Result<Vec<ObjectM
             .collect());
     }
     let nothing = || Failure::Input(format!("Invalid S3 input path: {path}. No object found."));
-    let objects = match inputs::segment_objects(&*job.parts().store, input) {
+    let objects = match inputs::segment_objects(store, input) {
         Ok(objects) if objects.is_empty() => return Err(nothing()),
         Ok(objects) => objects,
         Err(StoreError::NoSuchBucket(_)) => return Err(nothing()),
         Err(error) => return Err(error.into()),
     };
+    inputs::check_readable(store, input, &objects)?;
     let inputs = objects
         .iter()
         .map(|object| (object.key.clone(), object.size, object.etag.clone()))

@@ -124,6 +124,40 @@ impl Value for ModelChoice {
     }
 }
 
+/// As whom jobs act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolesMode {
+    /// `Open` on a loopback listener, `Enforced` on any other.
+    Unset,
+    /// With the server's own rights, whatever well-formed role a request names.
+    Open,
+    /// As the role that the request names, which has to exist, to trust the service, and to have
+    /// the rights.
+    Enforced,
+}
+
+impl Value for RolesMode {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(RolesMode::Unset),
+            "open" => Ok(RolesMode::Open),
+            "enforced" => Ok(RolesMode::Enforced),
+            _ => Err(format!(
+                "expected open, enforced or nothing, found {text:?}"
+            )),
+        }
+    }
+
+    fn show(&self) -> String {
+        let text = match self {
+            RolesMode::Unset => "",
+            RolesMode::Open => "open",
+            RolesMode::Enforced => "enforced",
+        };
+        format!("{text:?}")
+    }
+}
+
 /// How lines of segment files look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
@@ -250,6 +284,16 @@ keys! {
 }
 
 keys! {
+    /// Roles of jobs.
+    Roles {
+        /// As whom jobs act: `open` with the server's own rights, whatever role a request names;
+        /// `enforced` as that role, with its rights and no others. Empty is `open` on a loopback
+        /// listener and `enforced` on any other, where `open` does not start.
+        mode: RolesMode = RolesMode::Unset,
+    }
+}
+
+keys! {
     /// Dataset import jobs.
     Import {
         /// Invalid rows an import may skip; more fail it. They are counted in its statistics.
@@ -328,6 +372,8 @@ pub struct Settings {
     pub http: Http,
     /// `requests.*`
     pub requests: Requests,
+    /// `roles.*`
+    pub roles: Roles,
     /// `import.*`
     pub import: Import,
     /// `training.*`
@@ -405,6 +451,7 @@ impl Settings {
             None => self.general.set(key, text),
             Some(("http", name)) => self.http.set(name, text),
             Some(("requests", name)) => self.requests.set(name, text),
+            Some(("roles", name)) => self.roles.set(name, text),
             Some(("import", name)) => self.import.set(name, text),
             Some(("training", name)) => self.training.set(name, text),
             Some(("segment", name)) => self.segment.set(name, text),
@@ -523,6 +570,7 @@ fn all_keys() -> Vec<Key> {
         General::keys(""),
         Http::keys("http."),
         Requests::keys("requests."),
+        Roles::keys("roles."),
         Import::keys("import."),
         Training::keys("training."),
         Segment::keys("segment."),

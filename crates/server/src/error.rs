@@ -33,6 +33,8 @@ pub enum ExceptionKind {
     UnrecognizedClient,
     /// The signature is wrong, or its date is.
     InvalidSignature,
+    /// The session that the key belongs to has ended.
+    ExpiredToken,
     /// Known, but not allowed.
     AccessDenied,
     /// No such operation.
@@ -64,6 +66,7 @@ impl ExceptionKind {
             IncompleteSignature => "IncompleteSignatureException",
             UnrecognizedClient => "UnrecognizedClientException",
             InvalidSignature => "InvalidSignatureException",
+            ExpiredToken => "ExpiredTokenException",
             AccessDenied => "AccessDeniedException",
             UnknownOperation => "UnknownOperationException",
             Serialization => "SerializationException",

@@ -1,16 +1,19 @@
 //! Access keys: who may call.
 //!
 //! The first start makes one and writes `<data-dir>/credentials` in the AWS shared-credentials
-//! format, readable by its owner only; every profile of that file is a key. A file that others can
-//! read is refused.
+//! format, readable by its owner only; every profile of that file is a key of the operator. A file
+//! that others can read is refused. Users and their keys are `identity`'s.
 
 use kindred_types::parts::{Random, random_hex};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::SystemTime;
+use subtle::ConstantTimeEq as _;
 
 /// Most profiles that a credentials file may hold.
 const PROFILES_MAX: usize = 10_000;
@@ -34,6 +37,53 @@ pub enum AuthMode {
 pub trait KeyTable: Send + Sync + Debug {
     /// The secret of an access key, if it is known.
     fn secret_for(&self, access_key: &str) -> Option<String>;
+
+    /// What a key of a session needs beside its secret. Other keys need nothing, and a token that
+    /// comes with one of them is not looked at.
+    fn session(&self, _access_key: &str) -> Option<SessionFacts> {
+        None
+    }
+
+    /// Whether `token` is what the key needs at the time `now_ms`.
+    ///
+    /// # Errors
+    /// When the key belongs to a session and the token is not its, or the session has ended.
+    fn check_token(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+        now_ms: i64,
+    ) -> Result<(), TokenProblem> {
+        let Some(session) = self.session(access_key) else {
+            return Ok(());
+        };
+        let token = token.unwrap_or_default().as_bytes();
+        if !bool::from(session.token.as_bytes().ct_eq(token)) {
+            return Err(TokenProblem::Wrong);
+        }
+        if session.expires_ms <= now_ms {
+            return Err(TokenProblem::Expired);
+        }
+        Ok(())
+    }
+}
+
+/// The token that goes with a session's key, and how long.
+#[derive(Clone)]
+pub struct SessionFacts {
+    /// Sent as `X-Amz-Security-Token`.
+    pub token: String,
+    /// Milliseconds since the epoch.
+    pub expires_ms: i64,
+}
+
+/// Why a token does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProblem {
+    /// Missing, or another's.
+    Wrong,
+    /// The session has ended.
+    Expired,
 }
 
 /// What is wrong with a credentials file.
@@ -63,46 +113,118 @@ pub enum KeysError {
     },
 }
 
-/// The keys of a credentials file.
+/// The keys of a credentials file, read again whenever the file changes: keys are added, replaced
+/// and removed without a restart. A change that makes no sense is reported and counts for nothing.
 pub struct FileKeys {
+    path: PathBuf,
+    state: RwLock<FileState>,
+}
+
+#[derive(Clone)]
+struct FileState {
     secrets: HashMap<String, String>,
+    stamp: Stamp,
+}
+
+/// By what a changed file is noticed: it was written, or another took its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
 }
 
 impl Debug for FileKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileKeys({} keys)", self.secrets.len())
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "FileKeys({} keys)", state.secrets.len())
     }
 }
 
 impl KeyTable for FileKeys {
     fn secret_for(&self, access_key: &str) -> Option<String> {
-        self.secrets.get(access_key).cloned()
+        self.refresh();
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.secrets.get(access_key).cloned()
     }
 }
 
 impl FileKeys {
     /// Reads the file at `path`, making it with one fresh key when it is not there.
     pub fn open(path: &Path, random: &dyn Random) -> Result<Self, KeysError> {
-        let io = |source| KeysError::Io {
-            path: path.to_owned(),
-            source,
-        };
         if !path.exists() {
-            write_new(path, random).map_err(io)?;
-        }
-        let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(KeysError::Readable {
+            write_new(path, random).map_err(|source| KeysError::Io {
                 path: path.to_owned(),
-            });
+                source,
+            })?;
         }
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        let secrets = read(&text).map_err(|reason| KeysError::Content {
+        Ok(FileKeys {
             path: path.to_owned(),
-            reason,
-        })?;
-        Ok(FileKeys { secrets })
+            state: RwLock::new(read_file(path)?),
+        })
     }
+
+    /// Reads the file again if it is another than the one that was read.
+    fn refresh(&self) {
+        let Ok(stamp) = stamp(&self.path) else {
+            // Gone for a moment while it is replaced, or for good: the keys stay.
+            return;
+        };
+        let known = self
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stamp;
+        if stamp == known {
+            return;
+        }
+        let fresh = read_file(&self.path);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match fresh {
+            Ok(fresh) => {
+                tracing::info!(
+                    keys = fresh.secrets.len(),
+                    "the credentials file was read again"
+                );
+                *state = fresh;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the credentials file is not usable; its old keys stay");
+                state.stamp = stamp;
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(Stamp {
+        modified: metadata.modified().ok(),
+        bytes: metadata.len(),
+        inode: metadata.ino(),
+    })
+}
+
+/// The keys of a file that only its owner can read.
+fn read_file(path: &Path) -> Result<FileState, KeysError> {
+    let io = |source| KeysError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    // Before the content: a change in between only costs another read.
+    let stamp = stamp(path).map_err(io)?;
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeysError::Readable {
+            path: path.to_owned(),
+        });
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    let secrets = read(&text).map_err(|reason| KeysError::Content {
+        path: path.to_owned(),
+        reason,
+    })?;
+    Ok(FileState { secrets, stamp })
 }
 
 /// Writes a file with one new key in the profile `default`; it appears whole.
@@ -203,6 +325,35 @@ mod tests {
         FileKeys::open(&path, &Sevens).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         assert!(!format!("{keys:?}").contains("AKIA"));
+    }
+
+    #[test]
+    fn a_changed_file_counts_at_once_and_a_broken_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials");
+        let keys = FileKeys::open(&path, &Sevens).unwrap();
+        let old = "AKIAHHHHHHHHHHHHHHHH";
+        let replace = |text: &str| {
+            let staged = dir.path().join("staged");
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true).mode(0o600);
+            options
+                .open(&staged)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
+            std::fs::rename(staged, &path).unwrap();
+        };
+        replace("[a]\naws_access_key_id=K1\naws_secret_access_key=s1\n");
+        assert_eq!(keys.secret_for("K1").as_deref(), Some("s1"));
+        assert_eq!(keys.secret_for(old), None);
+        replace("[a]\naws_access_key_id=K2\n");
+        assert_eq!(keys.secret_for("K1").as_deref(), Some("s1"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(keys.secret_for("K1").as_deref(), Some("s1"));
+        replace("[a]\naws_access_key_id=K2\naws_secret_access_key=s2\n");
+        assert_eq!(keys.secret_for("K1"), None);
+        assert_eq!(keys.secret_for("K2").as_deref(), Some("s2"));
     }
 
     #[test]

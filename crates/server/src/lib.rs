@@ -2,6 +2,7 @@
 //!
 //! [`Server`] puts the parts together; everything else is a part.
 
+mod audit;
 pub mod config;
 pub mod error;
 mod http;
@@ -10,6 +11,7 @@ pub mod keys;
 pub mod logs;
 pub mod ops;
 pub mod parts;
+mod policy;
 mod s3;
 mod server;
 mod sigv4;

@@ -4,10 +4,13 @@
 //! may be wrong before anything is changed; stopping answers what is in flight, gives running jobs
 //! back to the queue and leaves nothing to repair.
 
-use crate::config::Settings;
+use crate::audit::Audit;
+use crate::config::{RolesMode, Settings};
 use crate::http::listen::{self, ListenLimits};
 use crate::http::{ControlPlane, Planes, RateLimiter, RequestPlane};
-use crate::identity::{Identity, IdentityPlane};
+use crate::identity::{
+    Audited, BucketPolicies, Identity, IdentityPlane, KnownCallers, RoleAuthority,
+};
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
@@ -16,7 +19,7 @@ use crate::sigv4::Verifier;
 use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
-use kindred_jobs::{Failure, Layout, Parts, Runner};
+use kindred_jobs::{Authority, Buckets, Failure, Layout, Parts, Runner, ServersRights};
 use kindred_store::EmbeddedStore;
 use kindred_types::parts::{Clock, Random};
 use rustix::fs::{FlockOperation, flock};
@@ -113,10 +116,7 @@ impl Server {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let layout = Layout::new(settings.data_dir.clone());
         let lock = claim_directory(layout.root())?;
-        let keys: Arc<dyn KeyTable> = Arc::new(FileKeys::open(
-            &layout.root().join("credentials"),
-            &*random,
-        )?);
+        let operator = FileKeys::open(&layout.root().join("credentials"), &*random)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone())?);
         let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -127,11 +127,34 @@ impl Server {
                 path: layout.root().to_owned(),
                 source,
             })?;
-        let (listener, address) = runtime.block_on(bind(&settings.listen, settings.auth))?;
+        let (listener, address) = runtime.block_on(bind(&settings))?;
 
+        let identity = Identity::open(
+            &layout.root().join("identity.db"),
+            settings.account(),
+            clock.clone(),
+            random.clone(),
+        )
+        .map_err(|error| StartError::Identity(error.to_string()))?;
+        let identity = Arc::new(identity);
+        let callers = Arc::new(KnownCallers {
+            operator,
+            identity: identity.clone(),
+            mode: settings.auth,
+        });
+        let keys: Arc<dyn KeyTable> = callers.clone();
+        let path = layout.root().join("audit");
+        let audit =
+            Audit::open(&path, clock.clone()).map_err(|source| StartError::Io { path, source })?;
+        let audit = Arc::new(audit);
+        let authority = Arc::new(Audited {
+            inner: authority(&settings, address, &identity, &store),
+            audit: audit.clone(),
+            account: settings.account(),
+        });
         let runner = Runner::start(Parts {
             catalog: catalog.clone(),
-            store: Arc::new(store.clone()),
+            store: Buckets::new(Arc::new(store.clone()), authority),
             clock: clock.clone(),
             random: random.clone(),
             layout: layout.clone(),
@@ -142,29 +165,32 @@ impl Server {
             mode: settings.auth,
             clock: clock.clone(),
         };
-        let identity = Identity::open(
-            &layout.root().join("identity.db"),
-            settings.account(),
-            clock.clone(),
-            random.clone(),
-        )
-        .map_err(|error| StartError::Identity(error.to_string()))?;
         let identity = IdentityPlane {
-            identity: Arc::new(identity),
+            identity,
             verifier: verifier.clone(),
+            callers: callers.clone(),
+            audit: audit.clone(),
         };
         let s3 = S3Plane::new(S3Parts {
             store,
             keys,
+            callers: callers.clone(),
+            audit: audit.clone(),
             mode: settings.auth,
             account: settings.account(),
             clock: clock.clone(),
             random: random.clone(),
         });
+        let requests = &settings.requests;
+        let control = ControlPlane {
+            verifier,
+            callers,
+            audit,
+            limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
+            context: context(&settings, catalog, &runner, &clock, &random),
+        };
         let planes = Planes {
-            control: Arc::new(control_plane(
-                &settings, verifier, catalog, &runner, &clock, &random,
-            )),
+            control: Arc::new(control),
             forms: Arc::new(identity),
             s3: Arc::new(s3),
             random,
@@ -234,28 +260,23 @@ impl Server {
     }
 }
 
-fn control_plane(
+/// What operations work with; caller and request id come with each request.
+fn context(
     settings: &Settings,
-    verifier: Verifier,
     catalog: Arc<Catalog>,
     runner: &Runner,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
-) -> ControlPlane {
-    let requests = &settings.requests;
-    ControlPlane {
-        verifier,
-        limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
-        context: Context {
-            catalog,
-            clock: clock.clone(),
-            random: random.clone(),
-            settings: Arc::new(settings.clone()),
-            account: settings.account(),
-            wake: runner.waker(),
-            access_key: String::new(),
-            request_id: String::new(),
-        },
+) -> Context {
+    Context {
+        catalog,
+        clock: clock.clone(),
+        random: random.clone(),
+        settings: Arc::new(settings.clone()),
+        account: settings.account(),
+        wake: runner.waker(),
+        access_key: String::new(),
+        request_id: String::new(),
     }
 }
 
@@ -268,7 +289,28 @@ impl RequestPlane for S3Plane {
     }
 }
 
-async fn bind(address: &str, mode: AuthMode) -> Result<(TcpListener, SocketAddr), StartError> {
+/// As whom jobs act. Beyond loopback nobody is taken at their word.
+fn authority(
+    settings: &Settings,
+    address: SocketAddr,
+    identity: &Arc<Identity>,
+    store: &EmbeddedStore,
+) -> Arc<dyn Authority> {
+    let open = match settings.roles.mode {
+        RolesMode::Open => true,
+        RolesMode::Enforced => false,
+        RolesMode::Unset => address.ip().is_loopback(),
+    };
+    tracing::info!(roles = if open { "open" } else { "enforced" }, "jobs act");
+    if open {
+        return Arc::new(ServersRights);
+    }
+    let buckets = BucketPolicies::new(store.clone());
+    Arc::new(RoleAuthority::new(identity.clone(), buckets))
+}
+
+async fn bind(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = settings.listen.as_str();
     let failed = |reason: String| StartError::Listen {
         address: address.to_owned(),
         reason,
@@ -277,9 +319,15 @@ async fn bind(address: &str, mode: AuthMode) -> Result<(TcpListener, SocketAddr)
         .await
         .map_err(|error| failed(error.to_string()))?
         .collect();
-    if mode != AuthMode::Static && found.iter().any(|address| !address.ip().is_loopback()) {
+    let beyond_loopback = found.iter().any(|address| !address.ip().is_loopback());
+    if beyond_loopback && settings.auth != AuthMode::Static {
         return Err(failed(
             "without checked signatures only loopback addresses are listened on".into(),
+        ));
+    }
+    if beyond_loopback && settings.roles.mode == RolesMode::Open {
+        return Err(failed(
+            "with roles.mode = open only loopback addresses are listened on".into(),
         ));
     }
     let listener = TcpListener::bind(&found[..])
@@ -404,16 +452,34 @@ mod tests {
         claim_directory(dir.path()).unwrap();
     }
 
-    #[test]
-    fn unchecked_signatures_stay_on_loopback() {
+    fn listening(listen: &str, auth: AuthMode, roles: RolesMode) -> Result<(), StartError> {
+        let mut settings = Settings::default();
+        settings.listen = listen.to_owned();
+        settings.auth = auth;
+        settings.roles.mode = roles;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let refused = runtime.block_on(bind("0.0.0.0:0", AuthMode::Trust));
-        assert!(matches!(refused, Err(StartError::Listen { .. })));
-        runtime
-            .block_on(bind("127.0.0.1:0", AuthMode::Off))
-            .unwrap();
+        runtime.block_on(bind(&settings)).map(|_| ())
+    }
+
+    #[test]
+    fn what_is_not_checked_stays_on_loopback() {
+        use AuthMode::{Off, Static, Trust};
+        use RolesMode::{Enforced, Open};
+        for (listen, auth, roles, starts) in [
+            ("127.0.0.1:0", Off, Open, true),
+            ("127.0.0.1:0", Static, Enforced, true),
+            ("0.0.0.0:0", Trust, Enforced, false),
+            ("0.0.0.0:0", Off, Enforced, false),
+            ("0.0.0.0:0", Static, Open, false),
+        ] {
+            let outcome = listening(listen, auth, roles);
+            assert_eq!(outcome.is_ok(), starts, "{listen} {auth:?} {roles:?}");
+            if !starts {
+                assert!(matches!(outcome, Err(StartError::Listen { .. })));
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! Source: "AWS Signature Version 4 for API requests" of the IAM user guide.
 
 use crate::error::{Exception, ExceptionKind};
-use crate::keys::{AuthMode, KeyTable};
+use crate::keys::{AuthMode, KeyTable, TokenProblem};
 use hmac::{Hmac, Mac};
 use http::HeaderMap;
 use http::request::Parts;
@@ -82,6 +82,7 @@ impl Verifier {
                 "The security token included in the request is invalid.",
             ));
         };
+        self.check_token(parts, &claim)?;
         self.check_scope(&claim, services)?;
         self.check_date(&claim)?;
         let payload = payload_hash(parts, body)?;
@@ -96,6 +97,32 @@ impl Verifier {
             "The request signature we calculated does not match the signature you provided. \
              Check your AWS Secret Access Key and signing method.",
         ))
+    }
+
+    /// The token of a session is a header, or a parameter of a presigned query.
+    fn check_token(&self, parts: &Parts, claim: &Claim) -> Result<(), Exception> {
+        let token = match claim.expires {
+            Some(_) => query_pairs(parts)
+                .into_iter()
+                .find(|(name, _)| name == "X-Amz-Security-Token")
+                .map(|(_, value)| value),
+            None => header(&parts.headers, "x-amz-security-token"),
+        };
+        let now_ms = self.clock.now().0;
+        match self
+            .keys
+            .check_token(&claim.access_key, token.as_deref(), now_ms)
+        {
+            Ok(()) => Ok(()),
+            Err(TokenProblem::Expired) => Err(refused(
+                ExceptionKind::ExpiredToken,
+                "The security token included in the request is expired",
+            )),
+            Err(TokenProblem::Wrong) => Err(refused(
+                ExceptionKind::UnrecognizedClient,
+                "The security token included in the request is invalid.",
+            )),
+        }
     }
 
     fn check_scope(&self, claim: &Claim, services: &[&str]) -> Result<(), Exception> {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use kindred_catalog::records::{Dataset, ImportJob, Schema, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, NewWork, Record, WorkKind};
-use kindred_jobs::{JobSettings, Layout, Parts, Runner};
+use kindred_jobs::{Authority, Buckets, JobSettings, Layout, Parts, Runner, ServersRights};
 use kindred_store::{EmbeddedStore, Error, ListPage, Location, ObjectMeta, PartTag, Store};
 use kindred_types::parts::{Clock, Random};
 use kindred_types::time::Timestamp;
@@ -124,7 +124,7 @@ impl World {
         change(&mut settings);
         let parts = Parts {
             catalog: catalog.clone(),
-            store: Arc::new(store.clone()),
+            store: Buckets::new(Arc::new(store.clone()), Arc::new(ServersRights)),
             clock,
             random,
             layout: layout.clone(),
@@ -202,15 +202,27 @@ impl World {
 
     /// Starts a runner on this world's own store.
     pub(crate) fn start(&self) -> Runner {
-        self.start_on(self.parts.store.clone())
+        self.start_parts(self.parts.clone())
     }
 
     /// Starts a runner that sees the buckets through `store`.
     pub(crate) fn start_on(&self, store: Arc<dyn Store>) -> Runner {
-        let parts = Parts {
-            store,
+        self.start_under(store, Arc::new(ServersRights))
+    }
+
+    /// Starts a runner whose jobs have the rights that `authority` gives them.
+    pub(crate) fn start_under(
+        &self,
+        store: Arc<dyn Store>,
+        authority: Arc<dyn Authority>,
+    ) -> Runner {
+        self.start_parts(Parts {
+            store: Buckets::new(store, authority),
             ..self.parts.clone()
-        };
+        })
+    }
+
+    fn start_parts(&self, parts: Parts) -> Runner {
         let runner = Runner::start(parts).unwrap();
         *self.wake.lock().unwrap() = Some(runner.waker());
         runner

@@ -1,13 +1,16 @@
 //! The control plane: `POST /` with a target header, JSON in and out.
 
 use super::{JSON, RateLimiter, json_error, respond, run_blocking};
+use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
+use crate::identity::Callers;
 use crate::ops::{self, Context};
 use crate::sigv4::Verifier;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use std::sync::Arc;
 
 const TARGET_PREFIX: &str = "AmazonPersonalize.";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -15,6 +18,8 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 /// The control plane of one server.
 pub(crate) struct ControlPlane {
     pub(crate) verifier: Verifier,
+    pub(crate) callers: Arc<dyn Callers>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) limiter: RateLimiter,
     /// Caller and request id are filled in per request.
     pub(crate) context: Context,
@@ -54,12 +59,26 @@ impl ControlPlane {
             return Err(too_fast(&name));
         }
         let mut context = self.context.clone();
-        context.access_key = access_key;
+        context.access_key = access_key.clone();
         context.request_id = request_id.to_owned();
         tracing::debug!(request_id, operation = %name, "request");
+        let (callers, audit) = (self.callers.clone(), self.audit.clone());
         run_blocking(move || {
-            let answer = ops::dispatch(&context, &name, &body)?;
-            Ok(answer.map(|value| value.to_string()))
+            let caller = callers.caller(&access_key)?;
+            let answer = ops::authorize(&context, &caller, &name, &body)
+                .and_then(|()| ops::dispatch(&context, &name, &body));
+            audit.write(&Entry {
+                action: format!("personalize:{name}"),
+                resource: ops::resource(&context, &name, &body),
+                outcome: match &answer {
+                    Ok(_) => SUCCESS.to_owned(),
+                    Err(exception) => exception.kind.name().to_owned(),
+                },
+                request_id: Some(context.request_id.clone()),
+                parameters: serde_json::from_slice(&body).ok().map(masked),
+                ..Entry::by(&caller)
+            });
+            Ok(answer?.map(|value| value.to_string()))
         })
         .await
     }

@@ -4,6 +4,7 @@
 
 use super::listen::{ListenLimits, serve};
 use super::*;
+use crate::audit::Audit;
 use crate::config::Settings;
 use crate::keys::{AuthMode, KeyTable};
 use crate::ops::Context;
@@ -41,6 +42,20 @@ impl Random for Counting {
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = drawn[index % 8];
         }
+    }
+}
+
+/// Every key is the operator's.
+#[derive(Debug)]
+struct Operators;
+
+impl crate::identity::Callers for Operators {
+    fn caller(&self, access_key: &str) -> Result<crate::identity::Caller, Exception> {
+        Ok(crate::identity::Caller::operator(
+            access_key,
+            "aws",
+            "000000000000",
+        ))
     }
 }
 
@@ -142,6 +157,8 @@ impl World {
                 mode,
                 clock: clock.clone(),
             },
+            callers: Arc::new(Operators),
+            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone()).unwrap()),
             limiter: RateLimiter::new(per_second, burst, clock.clone()),
             context: Context {
                 catalog: Arc::new(catalog),

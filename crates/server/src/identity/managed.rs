@@ -20,7 +20,24 @@ impl Managed {
 
 const PERSONALIZE: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"personalize:*","Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*Personalize*","arn:aws:s3:::*personalize*"]}]}"#;
 
-pub(super) const ALL: [Managed; 3] = [
+/// Reads everything and changes nothing; secrets of access keys are shown to nobody.
+const READ_ONLY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["personalize:Describe*","personalize:List*","personalize:Get*","s3:Get*","s3:List*","iam:Get*","iam:List*","sts:GetCallerIdentity","kms:Describe*","kms:List*"],"Resource":"*"}]}"#;
+
+pub(super) const ALL: [Managed; 5] = [
+    Managed {
+        path: "/",
+        name: "AdministratorAccess",
+        id: "ANPAKINDREDADMINISTRA",
+        description: "Everything",
+        document: r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#,
+    },
+    Managed {
+        path: "/",
+        name: "ReadOnlyAccess",
+        id: "ANPAKINDREDREADONLYAC",
+        description: "Reads everything and changes nothing",
+        document: READ_ONLY,
+    },
     Managed {
         path: "/",
         name: "AmazonPersonalizeFullAccess",

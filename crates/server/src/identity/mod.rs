@@ -1,24 +1,35 @@
-//! STS and the part of IAM that sample notebooks and tools use: who am I, roles, policies.
+//! STS and the part of IAM that sample notebooks and tools use: who am I, roles, policies, users.
 //!
 //! Requests are forms (`Action=…&Version=…`), answers are XML documents in AWS's words. Roles and
-//! policies are kept durably in their own database. They are stored and checked for form here;
-//! whether they allow something is decided elsewhere. Sessions are not issued: AssumeRole says so.
+//! policies are kept durably in their own database. What documents mean is `crate::policy`'s; what
+//! a job's role may do is decided in `authority`, whose a key is and what it may do in `callers`.
 
+mod authority;
+mod callers;
 mod documents;
+mod grants;
 mod managed;
 mod plane;
 mod policies;
+mod rights;
 mod roles;
+mod sessions;
 mod store;
+mod users;
 mod xml;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use authority::{Audited, BucketPolicies, RoleAuthority};
+pub(crate) use callers::{Caller, Callers, KnownCallers};
 pub(crate) use plane::IdentityPlane;
 
+use crate::policy::Context;
+use grants::Holder;
 use kindred_types::arn::Account;
 use kindred_types::parts::{Clock, Random};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,17 +40,30 @@ use xml::Xml;
 const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Who sent a request.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    /// The access key that signed it; a made-up name where nothing is signed.
-    pub(crate) access_key: String,
-}
+/// The actions of STS; all others are IAM's.
+const STS_ACTIONS: [&str; 6] = [
+    "GetCallerIdentity",
+    "AssumeRole",
+    "AssumeRoleWithSAML",
+    "AssumeRoleWithWebIdentity",
+    "GetSessionToken",
+    "GetFederationToken",
+];
+/// Actions that mean the calling user where they name none.
+const OWN_NAME: [&str; 5] = [
+    "GetUser",
+    "CreateAccessKey",
+    "ListAccessKeys",
+    "UpdateAccessKey",
+    "DeleteAccessKey",
+];
 
 /// The answer to a form: a status and an XML document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FormAnswer {
     pub(crate) status: u16,
+    /// The error's code; none for what was done.
+    pub(crate) code: Option<&'static str>,
     pub(crate) body: String,
 }
 
@@ -85,10 +109,12 @@ impl Identity {
     /// Answers one form. Waits for the disk, so it is called where waiting is allowed.
     pub(crate) fn handle(&self, caller: &Caller, form: &Form, request_id: &str) -> FormAnswer {
         let action = form.get("Action").map_or("", String::as_str);
-        let space = namespace(action).unwrap_or(IAM);
-        match self.run(caller, action, form) {
+        let space = namespace(action);
+        let outcome = self.authorized(caller, action, form);
+        match outcome.and_then(|form| self.run(caller, action, &form)) {
             Ok(result) => FormAnswer {
                 status: 200,
+                code: None,
                 body: xml::response(action, space, result, request_id),
             },
             Err(refusal) => {
@@ -100,27 +126,79 @@ impl Identity {
                 } = refusal;
                 FormAnswer {
                     status,
+                    code: Some(code),
                     body: xml::error(space, status, code, &message, request_id),
                 }
             }
         }
     }
 
+    /// The form of a request that the caller may make; a user's own name is filled in where an
+    /// action on users names none.
+    fn authorized<'f>(
+        &self,
+        caller: &Caller,
+        action: &str,
+        form: &'f Form,
+    ) -> Result<Cow<'f, Form>, Refusal> {
+        let mut form = Cow::Borrowed(form);
+        if OWN_NAME.contains(&action)
+            && !form.contains_key("UserName")
+            && let Some(name) = caller.user_name()
+        {
+            form.to_mut().insert("UserName".into(), name.to_owned());
+        }
+        // Everybody may ask who they are; who may take on a role is said by the role.
+        if ["GetCallerIdentity", "AssumeRole", ""].contains(&action) {
+            return Ok(form);
+        }
+        let action = action_name(&form);
+        caller
+            .may(&action, &self.resource(&form), Context::default(), None)
+            .map_err(|message| refusal(403, "AccessDenied", message))?;
+        Ok(form)
+    }
+
+    /// The ARN of what a form is about; `*` for nothing in particular.
+    pub(crate) fn resource(&self, form: &Form) -> String {
+        let Account {
+            partition, account, ..
+        } = &self.account;
+        let stored = |kind: &str, name: &str| {
+            let found = self.store.read(|records| match kind {
+                "role" => Ok(records.role(name)?.map(|role| role.arn)),
+                _ => Ok(records.user(name)?.map(|user| user.arn)),
+            });
+            let found = found.ok().flatten();
+            found.unwrap_or_else(|| format!("arn:{partition}:iam::{account}:{kind}/{name}"))
+        };
+        if let Some(name) = form.get("RoleName") {
+            stored("role", name)
+        } else if let Some(name) = form.get("UserName") {
+            stored("user", name)
+        } else if let Some(arn) = form.get("PolicyArn").or_else(|| form.get("RoleArn")) {
+            arn.clone()
+        } else if let Some(name) = form.get("PolicyName") {
+            format!("arn:{partition}:iam::{account}:policy/{name}")
+        } else {
+            "*".to_owned()
+        }
+    }
+
     /// Does an action; gives the content of its result element, none where it has no result.
     fn run(&self, caller: &Caller, action: &str, form: &Form) -> Result<Option<Xml>, Refusal> {
+        use Holder::{Role, User};
         match action {
             "GetCallerIdentity" => Ok(Some(self.caller_identity(caller))),
-            "AssumeRole"
-            | "AssumeRoleWithSAML"
+            "AssumeRole" => self.assume_role(caller, form).map(Some),
+            "AssumeRoleWithSAML"
             | "AssumeRoleWithWebIdentity"
             | "GetSessionToken"
-            | "GetFederationToken" => Err(Refusal {
-                status: 403,
-                code: "AccessDenied",
-                message: format!(
-                    "{action} is not available: this server issues no session credentials"
-                ),
-            }),
+            | "GetFederationToken" => Err(refusal(
+                403,
+                "AccessDenied",
+                format!("{action} is not available: this server only issues sessions of roles"),
+            )),
             "CreateRole" => self.create_role(form).map(Some),
             "GetRole" => self.get_role(form).map(Some),
             "ListRoles" => self.list_roles(form).map(Some),
@@ -130,13 +208,28 @@ impl Identity {
             "UntagRole" => self.untag_role(form).map(|()| None),
             "ListRoleTags" => self.list_role_tags(form).map(Some),
             "ListInstanceProfilesForRole" => self.list_instance_profiles(form).map(Some),
-            "PutRolePolicy" => self.put_role_policy(form).map(|()| None),
-            "GetRolePolicy" => self.get_role_policy(form).map(Some),
-            "DeleteRolePolicy" => self.delete_role_policy(form).map(|()| None),
-            "ListRolePolicies" => self.list_role_policies(form).map(Some),
-            "AttachRolePolicy" => self.attach_role_policy(form).map(|()| None),
-            "DetachRolePolicy" => self.detach_role_policy(form).map(|()| None),
-            "ListAttachedRolePolicies" => self.list_attached(form).map(Some),
+            "PutRolePolicy" => self.put_inline(form, Role).map(|()| None),
+            "GetRolePolicy" => self.get_inline(form, Role).map(Some),
+            "DeleteRolePolicy" => self.delete_inline(form, Role).map(|()| None),
+            "ListRolePolicies" => self.list_inline(form, Role).map(Some),
+            "AttachRolePolicy" => self.attach(form, Role).map(|()| None),
+            "DetachRolePolicy" => self.detach(form, Role).map(|()| None),
+            "ListAttachedRolePolicies" => self.list_attached(form, Role).map(Some),
+            "CreateUser" => self.create_user(form).map(Some),
+            "GetUser" => self.get_user(form).map(Some),
+            "ListUsers" => self.list_users(form).map(Some),
+            "DeleteUser" => self.delete_user(form).map(|()| None),
+            "CreateAccessKey" => self.create_access_key(form).map(Some),
+            "ListAccessKeys" => self.list_access_keys(form).map(Some),
+            "UpdateAccessKey" => self.update_access_key(form).map(|()| None),
+            "DeleteAccessKey" => self.delete_access_key(form).map(|()| None),
+            "PutUserPolicy" => self.put_inline(form, User).map(|()| None),
+            "GetUserPolicy" => self.get_inline(form, User).map(Some),
+            "DeleteUserPolicy" => self.delete_inline(form, User).map(|()| None),
+            "ListUserPolicies" => self.list_inline(form, User).map(Some),
+            "AttachUserPolicy" => self.attach(form, User).map(|()| None),
+            "DetachUserPolicy" => self.detach(form, User).map(|()| None),
+            "ListAttachedUserPolicies" => self.list_attached(form, User).map(Some),
             "CreatePolicy" => self.create_policy(form).map(Some),
             "GetPolicy" => self.get_policy(form).map(Some),
             "GetPolicyVersion" => self.get_policy_version(form).map(Some),
@@ -155,51 +248,32 @@ impl Identity {
         }
     }
 
-    /// Every key is a user of the account, named after itself.
+    /// The operator's keys are users of the account, named after themselves.
     fn caller_identity(&self, caller: &Caller) -> Xml {
-        let Account {
-            partition, account, ..
-        } = &self.account;
         Xml::default()
-            .text(
-                "Arn",
-                &format!("arn:{partition}:iam::{account}:user/{}", caller.access_key),
-            )
-            .text("UserId", &caller.access_key)
-            .text("Account", account)
+            .text("Arn", &caller.arn)
+            .text("UserId", &caller.id)
+            .text("Account", &self.account.account)
     }
 }
 
-fn namespace(action: &str) -> Option<&'static str> {
-    match action {
-        "GetCallerIdentity"
-        | "AssumeRole"
-        | "AssumeRoleWithSAML"
-        | "AssumeRoleWithWebIdentity"
-        | "GetSessionToken"
-        | "GetFederationToken" => Some(STS),
-        "CreateRole"
-        | "GetRole"
-        | "ListRoles"
-        | "DeleteRole"
-        | "UpdateAssumeRolePolicy"
-        | "TagRole"
-        | "UntagRole"
-        | "ListRoleTags"
-        | "ListInstanceProfilesForRole"
-        | "PutRolePolicy"
-        | "GetRolePolicy"
-        | "DeleteRolePolicy"
-        | "ListRolePolicies"
-        | "AttachRolePolicy"
-        | "DetachRolePolicy"
-        | "ListAttachedRolePolicies"
-        | "CreatePolicy"
-        | "GetPolicy"
-        | "GetPolicyVersion"
-        | "DeletePolicy"
-        | "ListPolicies" => Some(IAM),
-        _ => None,
+/// The action of a form as policies name it.
+fn action_name(form: &Form) -> String {
+    let action = form.get("Action").map_or("", String::as_str);
+    let service = if STS_ACTIONS.contains(&action) {
+        "sts"
+    } else {
+        "iam"
+    };
+    format!("{service}:{action}")
+}
+
+/// The XML namespace of an action's answer; that of IAM for unknown ones.
+fn namespace(action: &str) -> &'static str {
+    if STS_ACTIONS.contains(&action) {
+        STS
+    } else {
+        IAM
     }
 }
 

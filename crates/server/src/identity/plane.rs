@@ -1,6 +1,7 @@
 //! The way from an HTTP request to an action: signature, form, answer.
 
-use super::{Caller, Form, Identity, namespace, xml};
+use super::{Callers, Form, Identity, action_name, namespace, xml};
+use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
 use crate::http::{FormPlane, run_blocking};
 use crate::sigv4::Verifier;
@@ -23,6 +24,8 @@ const SERVICES: [&str; 2] = ["sts", "iam"];
 pub(crate) struct IdentityPlane {
     pub(crate) identity: Arc<Identity>,
     pub(crate) verifier: Verifier,
+    pub(crate) callers: Arc<dyn Callers>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 impl FormPlane for IdentityPlane {
@@ -34,15 +37,25 @@ impl FormPlane for IdentityPlane {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
         Box::pin(async move {
             let form = read_form(parts, &body);
-            let space = form
-                .get("Action")
-                .and_then(|action| namespace(action))
-                .unwrap_or(super::IAM);
+            let space = namespace(form.get("Action").map_or("", String::as_str));
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
                 Ok(access_key) => {
-                    let (identity, id) = (self.identity.clone(), request_id.to_owned());
-                    run_blocking(move || Ok(identity.handle(&Caller { access_key }, &form, &id)))
-                        .await
+                    let (identity, callers) = (self.identity.clone(), self.callers.clone());
+                    let (audit, id) = (self.audit.clone(), request_id.to_owned());
+                    run_blocking(move || {
+                        let caller = callers.caller(&access_key)?;
+                        let answer = identity.handle(&caller, &form, &id);
+                        audit.write(&Entry {
+                            action: action_name(&form),
+                            resource: identity.resource(&form),
+                            outcome: answer.code.unwrap_or(SUCCESS).to_owned(),
+                            request_id: Some(id),
+                            parameters: serde_json::to_value(&form).ok().map(masked),
+                            ..Entry::by(&caller)
+                        });
+                        Ok(answer)
+                    })
+                    .await
                 }
                 Err(exception) => Err(exception),
             };
@@ -67,6 +80,7 @@ fn query_code(exception: &Exception) -> (u16, &'static str) {
         ExceptionKind::IncompleteSignature => (400, "IncompleteSignature"),
         ExceptionKind::UnrecognizedClient => (403, "InvalidClientTokenId"),
         ExceptionKind::InvalidSignature => (403, "SignatureDoesNotMatch"),
+        ExceptionKind::ExpiredToken => (403, "ExpiredToken"),
         ExceptionKind::AccessDenied => (403, "AccessDenied"),
         ExceptionKind::ServiceUnavailable => (503, "ServiceUnavailable"),
         _ => (500, "InternalFailure"),

@@ -1,22 +1,19 @@
-//! Policies: inside roles, made by somebody, and AWS's own; and attaching them to roles.
+//! Policies that stand by themselves: made by somebody, and AWS's own.
 
-use super::documents::{self, Kind};
+use super::documents;
+use super::grants::NAME_CHARACTERS_MAX;
 use super::managed::{self, Managed};
-use super::roles::{date, id, role_of, tags, tags_xml};
+use super::roles::{date, id, tags, tags_xml};
 use super::store::{Policy, Records};
 use super::xml::Xml;
 use super::{
     Form, Identity, Refusal, description, invalid, limit_exceeded, name, no_such_entity, page,
     paged, path, refusal, required,
 };
+use crate::policy::Kind;
 use std::collections::BTreeMap;
 
-const NAME_CHARACTERS_MAX: usize = 128;
 const POLICIES_MAX: usize = 1500;
-const ATTACHED_MAX: usize = 20;
-const INLINE_MAX: usize = 100;
-/// All policies inside one role together.
-const INLINE_CHARACTERS_MAX: usize = 10_240;
 const POLICY_CHARACTERS_MAX: usize = 6_144;
 /// The one version that a policy has here.
 const VERSION: &str = "v1";
@@ -24,99 +21,6 @@ const VERSION: &str = "v1";
 const MANAGED_CREATED_MS: i64 = 0;
 
 impl Identity {
-    pub(super) fn put_role_policy(&self, form: &Form) -> Result<(), Refusal> {
-        let policy = name(form, "PolicyName", NAME_CHARACTERS_MAX)?;
-        let document = required(form, "PolicyDocument")?;
-        documents::check(document, Kind::Permissions, INLINE_CHARACTERS_MAX)?;
-        self.change_role(form, |role| {
-            role.inline.insert(policy.to_owned(), document.to_owned());
-            let characters: usize = role.inline.values().map(|text| text.chars().count()).sum();
-            if characters > INLINE_CHARACTERS_MAX {
-                let message = format!(
-                    "Maximum policy size of {INLINE_CHARACTERS_MAX} bytes exceeded for role {}",
-                    role.name
-                );
-                return Err(refusal(409, "LimitExceeded", message));
-            }
-            if role.inline.len() > INLINE_MAX {
-                return Err(limit_exceeded("InlinePoliciesPerRole", INLINE_MAX));
-            }
-            Ok(())
-        })
-    }
-
-    pub(super) fn get_role_policy(&self, form: &Form) -> Result<Xml, Refusal> {
-        let policy = name(form, "PolicyName", NAME_CHARACTERS_MAX)?;
-        let role = self.store.read(|records| role_of(records, form))?;
-        let document = role.inline.get(policy).ok_or_else(|| no_inline(policy))?;
-        Ok(Xml::default()
-            .text("RoleName", &role.name)
-            .text("PolicyName", policy)
-            .text("PolicyDocument", &documents::encoded(document)))
-    }
-
-    pub(super) fn delete_role_policy(&self, form: &Form) -> Result<(), Refusal> {
-        let policy = name(form, "PolicyName", NAME_CHARACTERS_MAX)?;
-        self.change_role(form, |role| {
-            role.inline
-                .remove(policy)
-                .map(|_| ())
-                .ok_or_else(|| no_inline(policy))
-        })
-    }
-
-    pub(super) fn list_role_policies(&self, form: &Form) -> Result<Xml, Refusal> {
-        let role = self.store.read(|records| role_of(records, form))?;
-        let names: Vec<String> = role.inline.into_keys().collect();
-        let (names, next) = page(form, names, |name| name.as_str())?;
-        let list = Xml::default().texts("PolicyNames", names.iter().map(String::as_str));
-        Ok(paged(list, next.as_deref()))
-    }
-
-    pub(super) fn attach_role_policy(&self, form: &Form) -> Result<(), Refusal> {
-        let arn = required(form, "PolicyArn")?;
-        self.store.write(|records| {
-            let mut role = role_of(records, form)?;
-            if self.find_policy(records, arn)?.is_none() {
-                let message = format!("Policy {arn} does not exist or is not attachable.");
-                return Err(no_such_entity(message));
-            }
-            // Attaching twice is no error.
-            if !role.attached.iter().any(|attached| attached == arn) {
-                if role.attached.len() >= ATTACHED_MAX {
-                    return Err(limit_exceeded("PoliciesPerRole", ATTACHED_MAX));
-                }
-                role.attached.push(arn.to_owned());
-            }
-            records.put_role(&role)
-        })
-    }
-
-    pub(super) fn detach_role_policy(&self, form: &Form) -> Result<(), Refusal> {
-        let arn = required(form, "PolicyArn")?;
-        self.change_role(form, |role| {
-            let before = role.attached.len();
-            role.attached.retain(|attached| attached != arn);
-            if role.attached.len() == before {
-                return Err(no_such_entity(format!("Policy {arn} was not found.")));
-            }
-            Ok(())
-        })
-    }
-
-    pub(super) fn list_attached(&self, form: &Form) -> Result<Xml, Refusal> {
-        let role = self.store.read(|records| role_of(records, form))?;
-        let (arns, next) = page(form, role.attached, |arn| arn.as_str())?;
-        let entry = |arn: &String| {
-            let name = arn.rsplit('/').next().unwrap_or(arn);
-            Xml::default()
-                .text("PolicyName", name)
-                .text("PolicyArn", arn)
-        };
-        let list = Xml::default().list("AttachedPolicies", arns.iter().map(entry));
-        Ok(paged(list, next.as_deref()))
-    }
-
     pub(super) fn create_policy(&self, form: &Form) -> Result<Xml, Refusal> {
         let name = name(form, "PolicyName", NAME_CHARACTERS_MAX)?;
         let document = required(form, "PolicyDocument")?;
@@ -243,7 +147,11 @@ impl Identity {
             .ok_or_else(|| no_such_entity(format!("Policy {arn} was not found.")))
     }
 
-    fn find_policy(&self, records: &Records<'_>, arn: &str) -> Result<Option<Policy>, Refusal> {
+    pub(super) fn find_policy(
+        &self,
+        records: &Records<'_>,
+        arn: &str,
+    ) -> Result<Option<Policy>, Refusal> {
         if let Some(managed) = self.managed(arn) {
             return Ok(Some(self.as_policy(managed)));
         }
@@ -271,17 +179,12 @@ impl Identity {
     }
 }
 
-fn no_inline(policy: &str) -> Refusal {
-    no_such_entity(format!(
-        "The role policy with name {policy} cannot be found."
-    ))
-}
-
 fn attachments(records: &Records<'_>, arn: &str) -> Result<usize, Refusal> {
-    let roles = records.roles()?;
-    Ok(roles
-        .iter()
-        .filter(|role| role.attached.iter().any(|attached| attached == arn))
+    let (roles, users) = (records.roles()?, records.users()?);
+    let grants = roles.iter().map(|role| &role.grants);
+    Ok(grants
+        .chain(users.iter().map(|user| &user.grants))
+        .filter(|grants| grants.attached.iter().any(|attached| attached == arn))
         .count())
 }
 

@@ -1,12 +1,13 @@
 //! Roles: make, look up, list, change, tag, delete.
 
-use super::documents::{self, Kind};
-use super::store::{Records, Role};
+use super::documents;
+use super::store::{Grants, Records, Role};
 use super::xml::Xml;
 use super::{
     Form, Identity, Refusal, description, invalid, limit_exceeded, members, name, no_such_entity,
     page, paged, path, refusal, required,
 };
+use crate::policy::Kind;
 use kindred_types::arn::Account;
 use kindred_types::parts::{Clock, Random};
 use std::collections::BTreeMap;
@@ -31,8 +32,10 @@ pub(super) fn ready_role(account: &Account, clock: &dyn Clock, random: &dyn Rand
         description: Some("Ready-made: Personalize may use every bucket of this server".into()),
         max_session_seconds: *SESSION_SECONDS.start(),
         trust: trust.into(),
-        inline: BTreeMap::from([("all-buckets".into(), rights.into())]),
-        attached: Vec::new(),
+        grants: Grants {
+            inline: BTreeMap::from([("all-buckets".into(), rights.into())]),
+            attached: Vec::new(),
+        },
         tags: BTreeMap::new(),
     }
 }
@@ -57,8 +60,7 @@ impl Identity {
             description: description(form)?,
             max_session_seconds: session_seconds(form)?,
             trust: trust.to_owned(),
-            inline: BTreeMap::new(),
-            attached: Vec::new(),
+            grants: Grants::default(),
             tags: tags(form, BTreeMap::new())?,
         };
         self.store.write(|records| {
@@ -92,10 +94,10 @@ impl Identity {
         self.store.write(|records| {
             let role = role_of(records, form)?;
             let conflict = |message: &str| Err(refusal(409, "DeleteConflict", message));
-            if !role.attached.is_empty() {
+            if !role.grants.attached.is_empty() {
                 return conflict("Cannot delete entity, must detach all policies first.");
             }
-            if !role.inline.is_empty() {
+            if !role.grants.inline.is_empty() {
                 return conflict("Cannot delete entity, must delete policies first.");
             }
             records.delete_role(&role.name)
@@ -145,7 +147,7 @@ impl Identity {
     }
 
     /// Changes the role that a form names, in one transaction.
-    pub(super) fn change_role(
+    fn change_role(
         &self,
         form: &Form,
         change: impl FnOnce(&mut Role) -> Result<(), Refusal>,

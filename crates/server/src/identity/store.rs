@@ -1,4 +1,4 @@
-//! Roles and policies on disk.
+//! Roles, policies, users, their access keys and sessions on disk.
 //!
 //! One small SQLite database in WAL mode with `synchronous=FULL`; a record is one JSON value with a
 //! CRC32C, checked on every read. An answer is given after the commit. After a commit that failed
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const FORMAT: i64 = 1;
@@ -33,11 +33,62 @@ pub(super) struct Role {
     pub(super) description: Option<String>,
     pub(super) max_session_seconds: u32,
     pub(super) trust: String,
+    #[serde(flatten)]
+    pub(super) grants: Grants,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// What gives a role or a user its rights.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Grants {
     /// Policies of its own, by name.
     pub(super) inline: BTreeMap<String, String>,
     /// ARNs of attached policies.
     pub(super) attached: Vec<String>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) id: String,
+    pub(super) arn: String,
+    /// Milliseconds since the epoch.
+    pub(super) created: i64,
+    #[serde(flatten)]
+    pub(super) grants: Grants,
     pub(super) tags: BTreeMap<String, String>,
+}
+
+/// An access key of a user.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AccessKey {
+    pub(super) id: String,
+    pub(super) secret: String,
+    /// The user's name.
+    pub(super) user: String,
+    pub(super) active: bool,
+    /// Milliseconds since the epoch.
+    pub(super) created: i64,
+}
+
+/// A key that acts as a role until it expires.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Its access key id.
+    pub(super) id: String,
+    pub(super) secret: String,
+    pub(super) token: String,
+    /// Name and id of the role.
+    pub(super) role: String,
+    pub(super) role_id: String,
+    /// What the caller named it.
+    pub(super) name: String,
+    /// Milliseconds since the epoch.
+    pub(super) created: i64,
+    /// Milliseconds since the epoch.
+    pub(super) expires: i64,
 }
 
 /// A policy that somebody made.
@@ -85,6 +136,7 @@ pub(crate) enum OpenError {
 pub(super) struct IdentityStore {
     connection: Mutex<Connection>,
     broken: AtomicBool,
+    changes: AtomicU64,
 }
 
 /// All records, within one transaction.
@@ -158,6 +210,7 @@ impl IdentityStore {
         Ok(IdentityStore {
             connection: Mutex::new(connection),
             broken: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -196,7 +249,13 @@ impl IdentityStore {
             }
             Failure::from(error)
         })?;
+        self.changes.fetch_add(1, Ordering::SeqCst);
         Ok(value)
+    }
+
+    /// Counts the commits since the start, for whoever keeps something that was read.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 }
 
@@ -232,6 +291,58 @@ impl Records<'_> {
 
     pub(super) fn policies(&self) -> Result<Vec<Policy>, Refusal> {
         Ok(self.all("policy")?)
+    }
+
+    pub(super) fn user(&self, name: &str) -> Result<Option<User>, Refusal> {
+        Ok(self.get("user", name)?)
+    }
+
+    pub(super) fn put_user(&self, user: &User) -> Result<(), Refusal> {
+        Ok(self.put("user", &user.name, user)?)
+    }
+
+    pub(super) fn delete_user(&self, name: &str) -> Result<(), Refusal> {
+        Ok(self.delete("user", name)?)
+    }
+
+    pub(super) fn users(&self) -> Result<Vec<User>, Refusal> {
+        Ok(self.all("user")?)
+    }
+
+    /// The access key with exactly this id.
+    pub(super) fn access_key(&self, id: &str) -> Result<Option<AccessKey>, Refusal> {
+        let found: Option<AccessKey> = self.get("access-key", id)?;
+        Ok(found.filter(|key| key.id == id))
+    }
+
+    pub(super) fn put_access_key(&self, key: &AccessKey) -> Result<(), Refusal> {
+        Ok(self.put("access-key", &key.id, key)?)
+    }
+
+    pub(super) fn delete_access_key(&self, id: &str) -> Result<(), Refusal> {
+        Ok(self.delete("access-key", id)?)
+    }
+
+    pub(super) fn access_keys(&self) -> Result<Vec<AccessKey>, Refusal> {
+        Ok(self.all("access-key")?)
+    }
+
+    /// The session whose access key has exactly this id.
+    pub(super) fn session(&self, id: &str) -> Result<Option<Session>, Refusal> {
+        let found: Option<Session> = self.get("session", id)?;
+        Ok(found.filter(|session| session.id == id))
+    }
+
+    pub(super) fn put_session(&self, session: &Session) -> Result<(), Refusal> {
+        Ok(self.put("session", &session.id, session)?)
+    }
+
+    pub(super) fn delete_session(&self, id: &str) -> Result<(), Refusal> {
+        Ok(self.delete("session", id)?)
+    }
+
+    pub(super) fn sessions(&self) -> Result<Vec<Session>, Refusal> {
+        Ok(self.all("session")?)
     }
 
     fn get<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Result<Option<T>, Failure> {

@@ -1,6 +1,7 @@
 //! STS and IAM as a client sees them: forms in, documents out.
 
 use super::*;
+use crate::keys::{AuthMode, FileKeys, KeyTable as _, TokenProblem};
 use kindred_types::time::Timestamp;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -49,7 +50,6 @@ impl Service {
     }
 
     fn call(&self, action: &str, parameters: &[(&str, &str)]) -> FormAnswer {
-        assert!(namespace(action).is_some());
         let pairs = parameters
             .iter()
             .copied()
@@ -58,9 +58,7 @@ impl Service {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         self.identity.handle(
-            &Caller {
-                access_key: "AKIA".into(),
-            },
+            &Caller::operator("AKIA", "aws", "000000000000"),
             &form,
             "request-1",
         )
@@ -110,7 +108,8 @@ fn who_am_i() {
         elements(&body, "Arn"),
         ["arn:aws:iam::000000000000:user/AKIA"]
     );
-    service.bad("AssumeRole", &[("RoleArn", "arn")], 403, "AccessDenied");
+    service.bad("AssumeRole", &[("RoleArn", "arn")], 400, "ValidationError");
+    service.bad("GetSessionToken", &[], 403, "AccessDenied");
 }
 
 #[test]
@@ -327,15 +326,13 @@ fn what_is_not_well_formed_is_refused() {
     service.bad("ListRoles", &[("MaxItems", "0")], 400, "ValidationError");
     for (action, code) in [
         (None, "MissingAction"),
-        (Some("CreateUser"), "InvalidAction"),
+        (Some("CreateGroup"), "InvalidAction"),
     ] {
         let form = action
             .map(|action| ("Action".to_owned(), action.to_owned()))
             .into_iter()
             .collect();
-        let caller = Caller {
-            access_key: "AKIA".into(),
-        };
+        let caller = Caller::operator("AKIA", "aws", "000000000000");
         let answer = service.identity.handle(&caller, &form, "request-1");
         assert_eq!(
             (answer.status, elements(&answer.body, "Code")),
@@ -373,4 +370,88 @@ fn a_changed_record_is_found_and_a_newer_format_refused() {
     let opened = Identity::open(&path, Account::default(), clock, random);
     assert!(matches!(opened, Err(OpenError::Newer { format: 9, .. })));
     drop(dir);
+}
+
+const OF_ACCOUNT: &str = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:AssumeRole"}}"#;
+
+#[test]
+fn a_session_ends_by_its_clock_and_is_removed_by_the_next() {
+    let service = Service::new();
+    let role = [("RoleName", "r"), ("AssumeRolePolicyDocument", OF_ACCOUNT)];
+    service.good("CreateRole", &role);
+    let assume = |seconds: &str| {
+        let form = [
+            ("RoleArn", "arn:aws:iam::000000000000:role/r"),
+            ("RoleSessionName", "me"),
+            ("DurationSeconds", seconds),
+        ];
+        let answer = service.good("AssumeRole", &form);
+        let element = |name: &str| elements(&answer, name).remove(0);
+        (element("AccessKeyId"), element("SessionToken"))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let random = Counter(AtomicU8::new(1));
+    let operator = FileKeys::open(&dir.path().join("credentials"), &random).unwrap();
+    let identity = open(&service.dir.path().join("identity.db"));
+    let callers = KnownCallers {
+        operator,
+        identity: Arc::new(identity),
+        mode: AuthMode::Static,
+    };
+    let (key, token) = assume("900");
+    let end = FixedClock.now().0 + 900_000;
+    assert_eq!(callers.check_token(&key, Some(&token), end - 1), Ok(()));
+    let expired = callers.check_token(&key, Some(&token), end);
+    assert_eq!(expired, Err(TokenProblem::Expired));
+    for wrong in [None, Some(""), Some("x")] {
+        let refused = callers.check_token(&key, wrong, end - 1);
+        assert_eq!(refused, Err(TokenProblem::Wrong));
+    }
+    assert!(
+        callers
+            .caller(&key)
+            .unwrap()
+            .arn
+            .ends_with(":assumed-role/r/me")
+    );
+    // A role made anew under the old name gives old sessions nothing.
+    service.good("DeleteRole", &role[..1]);
+    service.good("CreateRole", &role);
+    assert!(callers.caller(&key).is_err());
+}
+
+#[test]
+fn a_users_key_acts_for_it_while_it_is_active() {
+    let service = Service::new();
+    let user = ("UserName", "ann");
+    service.good("CreateUser", &[user]);
+    let rights = [user, ("PolicyName", "p"), ("PolicyDocument", RIGHTS)];
+    service.good("PutUserPolicy", &rights);
+    let made = service.good("CreateAccessKey", &[user]);
+    let id = elements(&made, "AccessKeyId").remove(0);
+    let secret = elements(&made, "SecretAccessKey").remove(0);
+    assert_eq!((id.len(), secret.len()), (20, 40));
+    let dir = tempfile::tempdir().unwrap();
+    let random = Counter(AtomicU8::new(1));
+    let callers = KnownCallers {
+        operator: FileKeys::open(&dir.path().join("credentials"), &random).unwrap(),
+        identity: Arc::new(open(&service.dir.path().join("identity.db"))),
+        mode: AuthMode::Static,
+    };
+    assert_eq!(callers.secret_for(&id), Some(secret));
+    assert_eq!(callers.secret_for(&id.to_lowercase()), None);
+    let caller = callers.caller(&id).unwrap();
+    let may = |action: &str| caller.may(action, "arn:aws:s3:::b/k", Context::default(), None);
+    assert_eq!(may("s3:GetObject"), Ok(()));
+    let refused = may("s3:PutObject").unwrap_err();
+    assert_eq!(
+        refused,
+        "User: arn:aws:iam::000000000000:user/ann is not authorized to perform: s3:PutObject on \
+         resource: arn:aws:s3:::b/k because no policy allows the s3:PutObject action"
+    );
+    let key = [user, ("AccessKeyId", &id), ("Status", "Inactive")];
+    service.good("UpdateAccessKey", &key);
+    assert_eq!(callers.secret_for(&id), None);
+    assert!(callers.caller(&id).is_err());
+    service.bad("DeleteUser", &[user], 409, "DeleteConflict");
 }

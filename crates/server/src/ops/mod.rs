@@ -4,6 +4,7 @@
 //! gives a response or an exception. Adding an operation is its shapes in `kindred_types::shapes`,
 //! a handler, and a line in [`TABLE`].
 
+mod authorize;
 mod batch_segment_job;
 mod dataset;
 mod dataset_group;
@@ -18,6 +19,8 @@ mod solution_config;
 mod solution_version;
 mod tag;
 mod unsupported;
+
+pub(crate) use authorize::{authorize, resource};
 
 use crate::config::Settings;
 use crate::error::Exception;

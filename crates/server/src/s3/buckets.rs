@@ -3,6 +3,7 @@
 use super::backend::{Answer, Backend};
 use super::errors::{blocking, refused};
 use super::objects::timestamp;
+use crate::policy::{Kind, Malformed, Policy};
 use kindred_store::Error;
 use kindred_store::names::{BUCKETS_MAX, POLICY_BYTES_MAX, check_bucket};
 use s3s::dto::*;
@@ -152,7 +153,7 @@ impl Backend {
     ) -> Answer<PutBucketPolicyOutput> {
         let input = request.input;
         self.check_owner(input.expected_bucket_owner.as_deref())?;
-        check_policy(&input.policy)?;
+        check_policy(&input.policy, &input.bucket)?;
         let (store, name) = (self.store.clone(), input.bucket);
         blocking(move || store.set_bucket_policy(&name, Some(&input.policy))).await?;
         Ok(S3Response::new(PutBucketPolicyOutput {}))
@@ -199,33 +200,16 @@ pub(super) fn no_acls() -> s3s::S3Error {
     )
 }
 
-fn check_policy(text: &str) -> S3Result<()> {
-    let malformed = |message: &str| Err(refused(S3ErrorCode::MalformedPolicy, message.to_owned()));
+fn check_policy(text: &str, bucket: &str) -> S3Result<()> {
+    let malformed = |message: String| Err(refused(S3ErrorCode::MalformedPolicy, message));
     if text.len() > POLICY_BYTES_MAX {
-        return malformed("Policies must be at most 20 KB");
+        return malformed("Policies must be at most 20 KB".into());
     }
-    let Ok(policy) = serde_json::from_str::<serde_json::Value>(text) else {
-        return malformed("Policies must be valid JSON and the first byte must be '{'");
-    };
-    let statements = match &policy["Statement"] {
-        serde_json::Value::Array(statements) => statements.clone(),
-        single @ serde_json::Value::Object(_) => vec![single.clone()],
-        _ => return malformed("Missing required field Statement"),
-    };
-    for statement in &statements {
-        let effect = statement["Effect"].as_str().unwrap_or("");
-        if effect != "Allow" && effect != "Deny" {
-            return malformed("Invalid effect: must be Allow or Deny");
+    match Policy::parse(text, Kind::Bucket(bucket)) {
+        Ok(_) => Ok(()),
+        Err(Malformed::Json) => {
+            malformed("Policies must be valid JSON and the first byte must be '{'".into())
         }
-        for (field, negated) in [
-            ("Principal", "NotPrincipal"),
-            ("Action", "NotAction"),
-            ("Resource", "NotResource"),
-        ] {
-            if statement.get(field).is_none() && statement.get(negated).is_none() {
-                return malformed(&format!("Missing required field {field}"));
-            }
-        }
+        Err(error) => malformed(error.to_string()),
     }
-    Ok(())
 }

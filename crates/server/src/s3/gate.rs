@@ -9,7 +9,7 @@
 use super::chunked::{self, Trailers};
 use super::errors::{custom, refused};
 use super::sigv2;
-use crate::keys::{AuthMode, KeyTable};
+use crate::keys::{AuthMode, KeyTable, TokenProblem};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use kindred_types::parts::Clock;
@@ -67,11 +67,16 @@ impl Gate {
                     // Refused by the protocol layer, with the words of S3.
                     Signed::No => {}
                     Signed::Header(authorization) => {
+                        self.check_header_token(request.headers(), authorization)?;
                         self.check_header_date(request.headers())?;
                         check_signed_headers(request.headers(), authorization)?;
                     }
-                    Signed::Query => self.check_query_date(request.uri())?,
+                    Signed::Query => {
+                        self.check_query_token(request.uri())?;
+                        self.check_query_date(request.uri())?;
+                    }
                     Signed::OldQuery => {
+                        self.refuse_session(request.uri())?;
                         sigv2::check(&request, &*self.keys, self.clock.now().0)?;
                     }
                 }
@@ -81,6 +86,52 @@ impl Gate {
                 Err(refused(S3ErrorCode::AccessDenied, "Access Denied"))
             }
             (AuthMode::Trust | AuthMode::Off, _) => unsigned(request),
+        }
+    }
+
+    fn check_header_token(&self, headers: &HeaderMap, authorization: &str) -> Result<(), S3Error> {
+        let access_key = authorization
+            .split_once("Credential=")
+            .map_or("", |(_, rest)| rest);
+        let token = headers
+            .get("x-amz-security-token")
+            .and_then(|value| value.to_str().ok());
+        self.check_token(access_key, token)
+    }
+
+    fn check_query_token(&self, uri: &Uri) -> Result<(), S3Error> {
+        let credential = query_value(uri, "X-Amz-Credential").unwrap_or_default();
+        let token = query_value(uri, "X-Amz-Security-Token");
+        self.check_token(&credential, token.as_deref())
+    }
+
+    /// `credential` starts with the access key, which ends at the first slash.
+    fn check_token(&self, credential: &str, token: Option<&str>) -> Result<(), S3Error> {
+        let access_key = credential.split('/').next().unwrap_or_default();
+        match self.keys.check_token(access_key, token, self.clock.now().0) {
+            Ok(()) => Ok(()),
+            Err(TokenProblem::Expired) => Err(custom(
+                "ExpiredToken",
+                StatusCode::BAD_REQUEST,
+                "The provided token has expired.",
+            )),
+            Err(TokenProblem::Wrong) => Err(custom(
+                "InvalidToken",
+                StatusCode::BAD_REQUEST,
+                "The provided token is malformed or otherwise invalid.",
+            )),
+        }
+    }
+
+    /// The old form of presigned URLs has no place for the token of a session.
+    fn refuse_session(&self, uri: &Uri) -> Result<(), S3Error> {
+        let access_key = query_value(uri, "AWSAccessKeyId").unwrap_or_default();
+        match self.keys.session(&access_key) {
+            None => Ok(()),
+            Some(_) => Err(refused(
+                S3ErrorCode::AccessDenied,
+                "URLs of a session have to be presigned with AWS4-HMAC-SHA256.",
+            )),
         }
     }
 

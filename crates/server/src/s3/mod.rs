@@ -7,6 +7,7 @@
 //!
 //! Not here: versioning, ACLs, encryption and lifecycles; they are refused, never pretended.
 
+mod access;
 mod backend;
 mod bodies;
 mod buckets;
@@ -23,7 +24,10 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+use crate::audit::{Audit, Entry, SUCCESS};
+use crate::identity::{BucketPolicies, Callers};
 use crate::keys::{AuthMode, KeyTable};
+use access::{Access, Seen};
 use backend::Backend;
 use gate::Gate;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -39,6 +43,8 @@ use std::sync::Arc;
 pub(crate) struct S3Parts {
     pub(crate) store: EmbeddedStore,
     pub(crate) keys: Arc<dyn KeyTable>,
+    pub(crate) callers: Arc<dyn Callers>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) mode: AuthMode,
     pub(crate) account: Account,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,12 +56,18 @@ pub(crate) struct S3Parts {
 pub(crate) struct S3Plane {
     service: S3Service,
     gate: Gate,
+    audit: Arc<Audit>,
     random: Arc<dyn Random>,
 }
 
 impl S3Plane {
     /// Puts the endpoint together.
     pub(crate) fn new(parts: S3Parts) -> Self {
+        let access = Access {
+            callers: parts.callers,
+            buckets: BucketPolicies::new(parts.store.clone()),
+            account: parts.account.clone(),
+        };
         let mut builder = S3ServiceBuilder::new(Backend::new(parts.store, parts.account));
         let mut config = S3Config::default();
         config.xml_max_body_size = bodies::DOCUMENT_BYTES_MAX;
@@ -64,6 +76,7 @@ impl S3Plane {
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         if parts.mode == AuthMode::Static {
             builder.set_auth(gate::Keys(Arc::clone(&parts.keys)));
+            builder.set_access(access);
         }
         let gate = Gate {
             mode: parts.mode,
@@ -73,6 +86,7 @@ impl S3Plane {
         S3Plane {
             service: builder.build(),
             gate,
+            audit: parts.audit,
             random: parts.random,
         }
     }
@@ -84,7 +98,9 @@ impl S3Plane {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let request_id = random_hex(&*self.random, 8).to_uppercase();
-        let request = request.map(s3s::Body::http_body_unsync);
+        let mut request = request.map(s3s::Body::http_body_unsync);
+        let seen = Seen::default();
+        request.extensions_mut().insert(seen.clone());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let admitted = match self.gate.admit(request) {
             Ok(admitted) => bodies::collect(admitted).await,
@@ -105,12 +121,34 @@ impl S3Plane {
             plain
         });
         tracing::debug!(%request_id, %method, path, status = answer.status().as_u16(), "s3");
-        with_request_id(answer, &request_id)
+        let status = answer.status();
+        let (answer, code) = with_request_id(answer, &request_id);
+        // A write of one small line; the log does not wait for the disk.
+        if let Some(asked) = seen.take() {
+            let failed = status.is_client_error() || status.is_server_error();
+            self.audit.write(&Entry {
+                action: asked.action,
+                resource: asked.resource,
+                outcome: match code {
+                    Some(code) => code,
+                    None if failed => status.as_u16().to_string(),
+                    None => SUCCESS.to_owned(),
+                },
+                request_id: Some(request_id),
+                ..Entry::by(&asked.caller)
+            });
+        }
+        answer
     }
 }
 
-/// Adds the request id to the headers and, in an error document, to the body.
-fn with_request_id(answer: Response<s3s::Body>, request_id: &str) -> Response<axum::body::Body> {
+/// Adds the request id to the headers and, in an error document, to the body. Gives the error's code
+/// where there is such a document.
+fn with_request_id(
+    answer: Response<s3s::Body>,
+    request_id: &str,
+) -> (Response<axum::body::Body>, Option<String>) {
+    let mut code = None;
     let (mut head, mut body) = answer.into_parts();
     if let Ok(value) = HeaderValue::from_str(request_id) {
         head.headers.insert("x-amz-request-id", value);
@@ -124,10 +162,15 @@ fn with_request_id(answer: Response<s3s::Body>, request_id: &str) -> Response<ax
         body = s3s::Body::empty();
     } else if failed && let Some(document) = body.bytes() {
         let text = String::from_utf8_lossy(&document);
+        code = text
+            .split_once("<Code>")
+            .and_then(|(_, rest)| rest.split_once("</Code>"))
+            .map(|(code, _)| code.to_owned());
         let named = format!("<RequestId>{request_id}</RequestId></Error>");
         let text = text.replacen("</Error>", &named, 1);
         head.headers.remove(http::header::CONTENT_LENGTH);
         body = s3s::Body::from(text);
     }
-    Response::from_parts(head, axum::body::Body::new(body))
+    let answer = Response::from_parts(head, axum::body::Body::new(body));
+    (answer, code)
 }

@@ -620,3 +620,46 @@ fn the_claimed_service_is_read_from_either_place() {
         None
     );
 }
+
+/// The key of a session with the token that `odd_form` carries.
+#[derive(Debug)]
+struct OneSession {
+    token: &'static str,
+    expires_ms: i64,
+}
+
+impl KeyTable for OneSession {
+    fn secret_for(&self, access_key: &str) -> Option<String> {
+        TwoKeys.secret_for(access_key)
+    }
+
+    fn session(&self, access_key: &str) -> Option<crate::keys::SessionFacts> {
+        (access_key == KEY).then(|| crate::keys::SessionFacts {
+            token: self.token.into(),
+            expires_ms: self.expires_ms,
+        })
+    }
+}
+
+#[test]
+fn a_sessions_key_needs_its_token_and_ends_with_it() {
+    let verify = |wire: &Wire, token: &'static str, expires_ms: i64| {
+        let keys = Arc::new(OneSession { token, expires_ms });
+        let verifier = Verifier {
+            keys,
+            ..verifier_at(AuthMode::Static, SIGNED_MS)
+        };
+        wire.verify_by(&verifier)
+            .map_err(|exception| exception.kind)
+    };
+    let token = "token//+=";
+    let later = SIGNED_MS + 1;
+    assert_eq!(verify(&odd_form(), token, later), Ok(KEY.to_owned()));
+    let expired = verify(&odd_form(), token, SIGNED_MS);
+    assert_eq!(expired, Err(ExceptionKind::ExpiredToken));
+    let unknown = Err(ExceptionKind::UnrecognizedClient);
+    assert_eq!(verify(&odd_form(), "another", later), unknown);
+    // Without a token, in the header and in the query form.
+    assert_eq!(verify(&list_schemas(), token, later), unknown);
+    assert_eq!(verify(&presigned(), token, later), unknown);
+}
