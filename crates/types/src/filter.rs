@@ -26,7 +26,7 @@ pub use bound::{
     fold_event_type, values_of_cell,
 };
 pub use error::FilterError;
-pub use values::{BindError, FilterValues};
+pub use values::{BindError, FilterValues, VALUE_CHARACTERS_MAX, VALUES_MAX};
 
 use crate::schema::{DatasetSchema, FieldType};
 use std::collections::BTreeSet;

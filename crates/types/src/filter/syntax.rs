@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
         let it = match &mut self.token.kind {
             Kind::Text(text) => Literal::Text(std::mem::take(text)),
             Kind::Number(number) => Literal::Number(number.clone()),
-            Kind::Parameter(name) => Literal::Parameter(*name),
+            Kind::Parameter(name) => Literal::Parameter(name),
             Kind::Star => Literal::Star,
             Kind::Word(word) if word.eq_ignore_ascii_case("CurrentItem") => {
                 self.next()?;
