@@ -276,6 +276,28 @@ pub struct SolutionVersion {
 }
 record!(SolutionVersion, "solution-version", parent: |r| Some(&r.solution_arn));
 
+/// A filter of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The group whose datasets it is about.
+    pub group_arn: String,
+    /// The expression, byte for byte as given; sensitive.
+    pub expression: String,
+    /// Its status.
+    pub status: String,
+    /// Why it failed, if it did.
+    pub failure_reason: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+}
+record!(Filter, "filter", parent: |r| Some(&r.group_arn));
+
 /// A batch segment job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentJob {

@@ -353,6 +353,12 @@ keys! {
         pending_solution_versions: u64 = 0,
         /// Solutions of one dataset group (10 on AWS).
         solutions_per_group: u64 = 0,
+        /// Filters of one dataset group (10 on AWS).
+        filters_per_group: u64 = 0,
+        /// Different fields in one filter (10 on AWS; older pages say 5).
+        fields_per_filter: u64 = 0,
+        /// Different fields in all filters of one dataset group (20 on AWS; older pages say 10).
+        filter_fields_per_group: u64 = 0,
         /// Pending or running batch segment jobs (5 on AWS).
         pending_segment_jobs: u64 = 0,
         /// Metadata columns of an Interactions schema (5 on AWS).

@@ -9,6 +9,8 @@ mod support;
 mod error_cases;
 #[path = "ops/errors.rs"]
 mod errors;
+#[path = "ops/filters.rs"]
+mod filters;
 #[path = "ops/life.rs"]
 mod life;
 #[path = "ops/lists.rs"]

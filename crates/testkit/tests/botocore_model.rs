@@ -212,8 +212,8 @@ fn a_planted_difference_is_found_wherever_it_is() {
         ["TagResource: implemented, but not in the model"]
     );
     assert_eq!(
-        found(&|model| operations(model, &|all| drop(all.remove("CreateFilter")))),
-        ["CreateFilter: not implemented, and not in the model"]
+        found(&|model| operations(model, &|all| drop(all.remove("CreateCampaign")))),
+        ["CreateCampaign: not implemented, and not in the model"]
     );
     assert_eq!(
         found(&|model| operations(model, &|all| drop(all.insert("New".into(), json!({}))))),

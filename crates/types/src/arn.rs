@@ -58,6 +58,11 @@ impl Account {
         self.personalize(&format!("dataset-import-job/{name}"))
     }
 
+    /// `…:filter/<name>`.
+    pub fn filter(&self, name: &str) -> String {
+        self.personalize(&format!("filter/{name}"))
+    }
+
     /// `…:solution/<name>`.
     pub fn solution(&self, name: &str) -> String {
         self.personalize(&format!("solution/{name}"))

@@ -326,7 +326,7 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(operations().count(), 36);
+        assert_eq!(operations().count(), 40);
         for operation in operations() {
             walk(operation.input);
             operation.output.into_iter().for_each(walk);

@@ -74,6 +74,24 @@ impl Number {
         self.0.parse().ok()
     }
 
+    /// The integer, if it is one; beyond 128 bits the largest or smallest there is.
+    pub fn as_whole(&self) -> Option<i128> {
+        if self.0.contains('.') {
+            return None;
+        }
+        let beyond = if self.0.starts_with('-') {
+            i128::MIN
+        } else {
+            i128::MAX
+        };
+        Some(self.0.parse().unwrap_or(beyond))
+    }
+
+    /// The nearest single; an infinity beyond the largest.
+    pub fn as_f32(&self) -> f32 {
+        self.0.parse().unwrap_or(f32::NAN)
+    }
+
     /// The nearest double; an infinity beyond the largest.
     pub fn as_f64(&self) -> f64 {
         // Digits with an optional minus and point are a subset of what the standard parser reads.

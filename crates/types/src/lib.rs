@@ -5,6 +5,7 @@
 
 pub mod arn;
 pub mod check;
+pub mod filter;
 pub mod item_query;
 pub mod parts;
 pub mod schema;

@@ -145,7 +145,6 @@ def test_recipes_page_and_describe(own):
     ("list_recommenders", "recommenders", {}),
     ("list_batch_inference_jobs", "batchInferenceJobs", {}),
     ("list_metric_attributions", "metricAttributions", {}),
-    ("list_filters", "Filters", {}),
     ("list_dataset_export_jobs", "datasetExportJobs", {}),
 ])
 def test_kinds_that_do_not_exist_here_are_empty_lists(own, operation, member, arguments):

@@ -67,7 +67,7 @@ class World:
     """A bucket and a dataset group on one server, filled step by step."""
 
     def __init__(self, server, name, data=None, kinds=("Interactions", "Items", "Users"),
-                 dimension=32):
+                 dimension=32, fields=None):
         self.server = server
         self.name = name
         self.bucket = f"bucket-{name}"
@@ -76,6 +76,7 @@ class World:
         self.data = data or rows()
         self.kinds = kinds
         self.dimension = dimension
+        self.fields = {**FIELDS, **(fields or {})}
         self.schemas, self.datasets, self.jobs = {}, {}, 0
 
     def reconnect(self):
@@ -104,7 +105,7 @@ class World:
         wait(lambda: self.p.describe_dataset_group(datasetGroupArn=self.group), "datasetGroup")
         for kind in self.kinds:
             self.schemas[kind] = self.p.create_schema(
-                name=f"{kind.lower()}-{self.name}", schema=schema_text(kind))["schemaArn"]
+                name=f"{kind.lower()}-{self.name}", schema=schema_text(kind, self.fields[kind]))["schemaArn"]
             self.datasets[kind] = self.p.create_dataset(
                 name=f"{kind.lower()}-{self.name}", datasetType=kind.upper(),
                 schemaArn=self.schemas[kind], datasetGroupArn=self.group)["datasetArn"]

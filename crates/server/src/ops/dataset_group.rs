@@ -1,12 +1,12 @@
 //! Dataset groups: what everything else belongs to.
 //!
-//! A group goes only when its datasets and solutions are gone; the records of its jobs go with
-//! it, which frees their names.
+//! A group goes only when its datasets and solutions are gone; its filters and the records of its
+//! jobs go with it, which frees their names.
 
 use super::paging::Page;
 use super::{Context, lookup, tag};
 use crate::error::Exception;
-use kindred_catalog::records::{Dataset, DatasetGroup, SegmentJob, Solution, status};
+use kindred_catalog::records::{Dataset, DatasetGroup, Filter, SegmentJob, Solution, status};
 use kindred_types::shapes::{
     self, CreateDatasetGroupRequest, CreateDatasetGroupResponse, DatasetGroupSummary,
     DeleteDatasetGroupRequest, DescribeDatasetGroupRequest, DescribeDatasetGroupResponse,
@@ -95,7 +95,8 @@ pub(crate) fn list_dataset_groups(
     })
 }
 
-/// Deletes a group that has neither datasets nor solutions, and the records of its jobs.
+/// Deletes a group that has neither datasets nor solutions, with its filters and the records
+/// of its jobs.
 pub(crate) fn delete_dataset_group(
     ctx: &Context,
     request: DeleteDatasetGroupRequest,
@@ -114,6 +115,9 @@ pub(crate) fn delete_dataset_group(
             if job.group_arn == arn {
                 tx.delete::<SegmentJob>(&job.arn)?;
             }
+        }
+        for filter in tx.all::<Filter>(Some(&arn))? {
+            tx.delete::<Filter>(&filter.arn)?;
         }
         tx.delete::<DatasetGroup>(&arn)?;
         Ok(())

@@ -113,6 +113,17 @@ pub(crate) fn unfinished_segment_job(
         .find(|job| status::is_unfinished(&job.status)))
 }
 
+/// A segment job with the filter that is not finished.
+pub(crate) fn unfinished_segment_job_with_filter(
+    tx: &Tx<'_>,
+    filter_arn: &str,
+) -> Result<Option<SegmentJob>, Exception> {
+    let jobs = tx.all::<SegmentJob>(None)?;
+    Ok(jobs.into_iter().find(|job| {
+        job.filter_arn.as_deref() == Some(filter_arn) && status::is_unfinished(&job.status)
+    }))
+}
+
 /// How many records of a kind are unfinished.
 pub(crate) fn count_unfinished<R: Record>(
     tx: &Tx<'_>,

@@ -9,6 +9,7 @@ mod batch_segment_job;
 mod dataset;
 mod dataset_group;
 mod dataset_import_job;
+mod filter;
 mod location;
 mod lookup;
 mod paging;
@@ -99,6 +100,10 @@ const TABLE: &[Operation] = &[
         ListDatasetImportJobs,
         dataset_import_job::list_dataset_import_jobs
     ),
+    operation!(CreateFilter, filter::create_filter),
+    operation!(DescribeFilter, filter::describe_filter),
+    operation!(ListFilters, filter::list_filters),
+    operation!(DeleteFilter, filter::delete_filter),
     operation!(CreateSolution, solution::create_solution),
     operation!(UpdateSolution, solution::update_solution),
     operation!(DescribeSolution, solution::describe_solution),

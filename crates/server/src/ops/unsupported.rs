@@ -26,12 +26,10 @@ const TABLE: &[(&str, Answer)] = &[
     ("CreateDataDeletionJob", Refused),
     ("CreateDatasetExportJob", Refused),
     ("CreateEventTracker", Refused),
-    ("CreateFilter", Refused),
     ("CreateMetricAttribution", Refused),
     ("CreateRecommender", Refused),
     ("DeleteCampaign", NotFound("campaignArn")),
     ("DeleteEventTracker", NotFound("eventTrackerArn")),
-    ("DeleteFilter", NotFound("filterArn")),
     ("DeleteMetricAttribution", NotFound("metricAttributionArn")),
     ("DeleteRecommender", NotFound("recommenderArn")),
     (
@@ -42,7 +40,6 @@ const TABLE: &[(&str, Answer)] = &[
     ("DescribeDataDeletionJob", NotFound("dataDeletionJobArn")),
     ("DescribeDatasetExportJob", NotFound("datasetExportJobArn")),
     ("DescribeEventTracker", NotFound("eventTrackerArn")),
-    ("DescribeFilter", NotFound("filterArn")),
     (
         "DescribeMetricAttribution",
         NotFound("metricAttributionArn"),
@@ -53,7 +50,6 @@ const TABLE: &[(&str, Answer)] = &[
     ("ListDataDeletionJobs", EmptyList("dataDeletionJobs")),
     ("ListDatasetExportJobs", EmptyList("datasetExportJobs")),
     ("ListEventTrackers", EmptyList("eventTrackers")),
-    ("ListFilters", EmptyList("Filters")),
     ("ListMetricAttributionMetrics", Refused),
     ("ListMetricAttributions", EmptyList("metricAttributions")),
     ("ListRecommenders", EmptyList("recommenders")),

@@ -64,6 +64,28 @@ fn training(server: &Server) {
     server.ok("CreateSolutionVersion", version("s"));
 }
 
+fn described(server: &Server) {
+    server.ok("CreateDataset", dataset("users", "USERS"));
+}
+
+pub(crate) fn filtering(server: &Server) {
+    described(server);
+    server.ok("CreateFilter", filter("f"));
+}
+
+fn segmenting_with_filter(server: &Server) {
+    filtering(server);
+    segmenting(server);
+    server.edit::<SegmentJob>(&format!("{ARN}batch-segment-job/j"), |job| {
+        job.filter_arn = Some(format!("{ARN}filter/f"))
+    });
+}
+
+fn described_and_group_busy(server: &Server) {
+    described(server);
+    group_busy(server);
+}
+
 fn items_importing(server: &Server) {
     server.ok("CreateDataset", dataset("items", "ITEMS"));
     let job = with(
@@ -207,6 +229,14 @@ pub(crate) fn cases() -> Vec<Case> {
             "batch-segment-job/nope",
             json!({}),
         ),
+        (
+            "CreateFilter",
+            "datasetGroupArn",
+            "dataset-group/nope",
+            filter("f"),
+        ),
+        ("DescribeFilter", "filterArn", "filter/nope", json!({})),
+        ("DeleteFilter", "filterArn", "filter/nope", json!({})),
         ("DescribeRecipe", "recipeArn", "recipe/nope", json!({})),
         (
             "DescribeAlgorithm",
@@ -276,7 +306,7 @@ pub(crate) fn cases() -> Vec<Case> {
     }
 
     // Lists.
-    for operation in ["ListDatasets", "ListSolutions"] {
+    for operation in ["ListDatasets", "ListSolutions", "ListFilters"] {
         add(
             operation,
             "InvalidInput",
@@ -304,6 +334,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "ListSolutions",
         "ListSolutionVersions",
         "ListBatchSegmentJobs",
+        "ListFilters",
         "ListRecipes",
     ] {
         add(operation, "InvalidInput", nothing, json!({"maxResults": 0}));
@@ -522,6 +553,32 @@ pub(crate) fn cases() -> Vec<Case> {
         "TooManyTags",
         nothing,
         with(segment("j"), many()),
+    );
+
+    add("CreateFilter", "InvalidInput", nothing, filter("f"));
+    add(
+        "CreateFilter",
+        "InvalidInput",
+        described_and_group_busy,
+        filter("f"),
+    );
+    add(
+        "CreateFilter",
+        "ResourceAlreadyExists",
+        filtering,
+        filter("f"),
+    );
+    add(
+        "CreateFilter",
+        "TooManyTags",
+        described,
+        with(filter("f"), many()),
+    );
+    add(
+        "DeleteFilter",
+        "ResourceInUse",
+        segmenting_with_filter,
+        json!({"filterArn": format!("{ARN}filter/f")}),
     );
 
     let tag = |more: Value| with(json!({"resourceArn": format!("{ARN}solution/s")}), more);

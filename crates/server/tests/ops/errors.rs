@@ -57,6 +57,7 @@ fn quotas_full(settings: &mut Settings) {
     settings.quotas.pending_import_jobs = 1;
     settings.quotas.pending_solution_versions = 1;
     settings.quotas.pending_segment_jobs = 1;
+    settings.quotas.filters_per_group = 1;
 }
 
 #[test]
@@ -116,6 +117,7 @@ fn at_quota() -> Vec<(&'static str, Value)> {
         ),
         ("CreateSolutionVersion", version("s")),
         ("CreateBatchSegmentJob", segment("other")),
+        ("CreateFilter", filter("other")),
     ]
 }
 
@@ -130,6 +132,7 @@ fn importing_and_training_and_segmenting(server: &Server) {
             json!({"datasetArn": format!("{ARN}dataset/g/USERS")}),
         ),
     );
+    server.ok("CreateFilter", filter("f"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Five of everything that is listed, each a millisecond after the other.
 fn crowd() -> Server {
     let server = Server::new();
-    let schema = |name: &str| json!({"name": name, "schema": interactions_schema()});
+    let schema = |name: &str| json!({"name": name, "schema": events_schema()});
     server.ok("CreateSchema", schema("interactions"));
     server.ok("CreateDatasetGroup", json!({"name": "g"}));
     server.ok("CreateDataset", dataset("interactions", "INTERACTIONS"));
@@ -34,6 +34,9 @@ fn crowd() -> Server {
     }
     for n in 0..5 {
         server.later(1);
+        let bought =
+            json!({"filterExpression": "INCLUDE UserID WHERE Interactions.EVENT_TYPE IN ($E)"});
+        server.ok("CreateFilter", with(filter(&format!("f{n}")), bought));
         server.ok("CreateDatasetImportJob", import(&format!("i{n}")));
         server.ok("CreateBatchSegmentJob", segment(&format!("j{n}")));
     }
@@ -69,6 +72,11 @@ fn lists() -> Vec<(&'static str, &'static str, Filter)> {
             "ListBatchSegmentJobs",
             "batchSegmentJobs",
             Some(("solutionVersionArn", format!("{ARN}solution/s/v1"))),
+        ),
+        (
+            "ListFilters",
+            "Filters",
+            Some(("datasetGroupArn", format!("{ARN}dataset-group/g"))),
         ),
     ]
 }
@@ -203,7 +211,7 @@ fn a_token_is_good_for_its_own_list_only() {
             }
         }
     }
-    assert_eq!(tokens.len(), 11);
+    assert_eq!(tokens.len(), 13);
     for (operation, arguments, _) in &tokens {
         for (other, other_arguments, token) in &tokens {
             let input = with(arguments.clone(), json!({"nextToken": token}));

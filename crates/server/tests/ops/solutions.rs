@@ -340,7 +340,6 @@ fn what_is_known_by_name_only_says_so() {
         ("ListRecommenders", "recommenders"),
         ("ListBatchInferenceJobs", "batchInferenceJobs"),
         ("ListMetricAttributions", "metricAttributions"),
-        ("ListFilters", "Filters"),
         ("ListEventTrackers", "eventTrackers"),
     ] {
         assert_eq!(
@@ -369,7 +368,6 @@ fn what_is_known_by_name_only_says_so() {
             "metricAttributionArn",
             "metric-attribution",
         ),
-        ("DescribeFilter", "filterArn", "filter"),
     ] {
         let arn = format!("{ARN}{kind}/x");
         let message = server.refused("ResourceNotFound", operation, json!({member: arn}));
@@ -387,7 +385,6 @@ fn what_is_known_by_name_only_says_so() {
         "CreateMetricAttribution",
         "UpdateMetricAttribution",
         "ListMetricAttributionMetrics",
-        "CreateFilter",
         "CreateEventTracker",
         "CreateDataDeletionJob",
         "CreateDatasetExportJob",

@@ -251,6 +251,12 @@ pub(crate) fn segment(name: &str) -> Value {
         "jobOutput": {"s3DataDestination": {"path": "s3://demo/out/"}}, "roleArn": ROLE})
 }
 
+/// A filter that needs the Users dataset.
+pub(crate) fn filter(name: &str) -> Value {
+    json!({"name": name, "datasetGroupArn": format!("{ARN}dataset-group/g"),
+        "filterExpression": "INCLUDE UserID WHERE Users.AGE >= $MIN"})
+}
+
 /// `base` with `more`'s members over it.
 pub(crate) fn with(base: Value, more: Value) -> Value {
     let (Value::Object(mut base), Value::Object(more)) = (base, more) else {

@@ -8,6 +8,8 @@ fn taggable() -> Server {
     let server = Server::world();
     server.ok("CreateDatasetImportJob", import("i"));
     server.ok("CreateBatchSegmentJob", segment("j"));
+    server.ok("CreateDataset", dataset("users", "USERS"));
+    server.ok("CreateFilter", filter("f"));
     server
 }
 
@@ -25,6 +27,7 @@ fn every_taggable_kind_takes_shows_and_loses_tags() {
         "solution/s",
         "solution/s/v1",
         "batch-segment-job/j",
+        "filter/f",
     ] {
         let arn = format!("{ARN}{resource}");
         assert_eq!(listed(&server, &arn), json!([]));

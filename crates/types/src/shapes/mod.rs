@@ -19,6 +19,7 @@ mod common;
 mod dataset;
 mod dataset_group;
 mod dataset_import_job;
+mod filter;
 mod recipe;
 mod schema;
 pub mod simple;
@@ -31,6 +32,7 @@ pub use common::*;
 pub use dataset::*;
 pub use dataset_group::*;
 pub use dataset_import_job::*;
+pub use filter::*;
 pub use recipe::*;
 pub use schema::*;
 pub use solution::*;
@@ -111,11 +113,12 @@ pub trait Described {
     const SHAPE: &'static Shape;
 }
 
-const TABLES: [&[OperationShape]; 9] = [
+const TABLES: [&[OperationShape]; 10] = [
     schema::OPERATIONS,
     dataset_group::OPERATIONS,
     dataset::OPERATIONS,
     dataset_import_job::OPERATIONS,
+    filter::OPERATIONS,
     solution::OPERATIONS,
     solution_version::OPERATIONS,
     batch_segment_job::OPERATIONS,
@@ -130,12 +133,10 @@ pub const NOT_IMPLEMENTED: &[&str] = &[
     "CreateDataDeletionJob",
     "CreateDatasetExportJob",
     "CreateEventTracker",
-    "CreateFilter",
     "CreateMetricAttribution",
     "CreateRecommender",
     "DeleteCampaign",
     "DeleteEventTracker",
-    "DeleteFilter",
     "DeleteMetricAttribution",
     "DeleteRecommender",
     "DescribeBatchInferenceJob",
@@ -143,7 +144,6 @@ pub const NOT_IMPLEMENTED: &[&str] = &[
     "DescribeDataDeletionJob",
     "DescribeDatasetExportJob",
     "DescribeEventTracker",
-    "DescribeFilter",
     "DescribeMetricAttribution",
     "DescribeRecommender",
     "ListBatchInferenceJobs",
@@ -151,7 +151,6 @@ pub const NOT_IMPLEMENTED: &[&str] = &[
     "ListDataDeletionJobs",
     "ListDatasetExportJobs",
     "ListEventTrackers",
-    "ListFilters",
     "ListMetricAttributionMetrics",
     "ListMetricAttributions",
     "ListRecommenders",

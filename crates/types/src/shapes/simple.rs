@@ -8,6 +8,7 @@ use super::common::*;
 use super::dataset::DatasetSummary;
 use super::dataset_group::DatasetGroupSummary;
 use super::dataset_import_job::DatasetImportJobSummary;
+use super::filter::FilterSummary;
 use super::recipe::*;
 use super::schema::DatasetSchemaSummary;
 use super::solution::SolutionSummary;
@@ -30,6 +31,7 @@ simple_shapes! {
     double EventTypeWeight { min 0, max 1 };
     string EventValueThreshold { max 256 };
     string FailureReason;
+    string FilterExpression { min 1, max 2500, sensitive };
     string HPOObjectiveType { max 256 };
     string HPOResource { max 256 };
     string ImportMode { one_of ["FULL", "INCREMENTAL"] };
@@ -81,6 +83,7 @@ simple_shapes! {
     map ExcludedDatasetColumns of DatasetType to ColumnNamesList { max 3 };
     map FeatureTransformationParameters of ParameterName to ParameterValue { max 100 };
     map FeaturizationParameters of ParameterName to ParameterValue { max 100 };
+    list Filters of FilterSummary { max 100 };
     map HyperParameters of ParameterName to ParameterValue { max 100 };
     map IncludedDatasetColumns of DatasetType to ColumnNamesList { max 3 };
     list IntegerHyperParameterRanges of IntegerHyperParameterRange { max 100 };
