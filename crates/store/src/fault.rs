@@ -19,11 +19,11 @@ pub enum Call {
     Read,
     /// [`Store::list`].
     List,
-    /// [`Store::put`].
+    /// [`Store::put`] and [`Store::put_with_key`].
     Put,
     /// [`Store::delete`].
     Delete,
-    /// [`Store::start_upload`].
+    /// [`Store::start_upload`] and [`Store::start_upload_with_key`].
     StartUpload,
     /// [`Store::upload_part`].
     UploadPart,
@@ -188,6 +188,17 @@ impl Store for FaultStore {
         self.run(Call::Put, location, || self.inner.put(location, body))
     }
 
+    fn put_with_key(
+        &self,
+        location: &Location,
+        body: Bytes,
+        key: &str,
+    ) -> Result<ObjectMeta, Error> {
+        self.run(Call::Put, location, || {
+            self.inner.put_with_key(location, body, key)
+        })
+    }
+
     fn delete(&self, location: &Location) -> Result<(), Error> {
         self.run(Call::Delete, location, || self.inner.delete(location))
     }
@@ -195,6 +206,12 @@ impl Store for FaultStore {
     fn start_upload(&self, location: &Location) -> Result<String, Error> {
         self.run(Call::StartUpload, location, || {
             self.inner.start_upload(location)
+        })
+    }
+
+    fn start_upload_with_key(&self, location: &Location, key: &str) -> Result<String, Error> {
+        self.run(Call::StartUpload, location, || {
+            self.inner.start_upload_with_key(location, key)
         })
     }
 

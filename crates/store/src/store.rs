@@ -4,6 +4,7 @@
 //! end drives its own runtime inside.
 
 use crate::Location;
+use crate::keys::KeyProblem;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -58,6 +59,16 @@ pub enum Error {
     /// The request makes no sense to this store (a bad name, part or range).
     #[error("{0}")]
     Invalid(String),
+    /// A key that encrypts cannot be used.
+    #[error("{operation} on {key} was denied: {problem}")]
+    Key {
+        /// The KMS action, for example `kms:Decrypt`.
+        operation: &'static str,
+        /// The key as it was named.
+        key: String,
+        /// Why not.
+        problem: KeyProblem,
+    },
     /// A sync failed earlier, so nothing can be acknowledged any more. Only a restart helps.
     #[error("storage takes no more writes after a failed sync; restart to recover")]
     Poisoned,
@@ -156,11 +167,23 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Stores a whole object in one move.
     fn put(&self, location: &Location, body: Bytes) -> Result<ObjectMeta, Error>;
 
+    /// Stores a whole object in one move, encrypted with the key that `key` names. Reading it needs
+    /// nothing special but that key.
+    fn put_with_key(
+        &self,
+        location: &Location,
+        body: Bytes,
+        key: &str,
+    ) -> Result<ObjectMeta, Error>;
+
     /// Removes an object; removing what is not there succeeds.
     fn delete(&self, location: &Location) -> Result<(), Error>;
 
     /// Starts a multipart upload and gives its id.
     fn start_upload(&self, location: &Location) -> Result<String, Error>;
+
+    /// Like [`Store::start_upload`], for an object that is encrypted with the key that `key` names.
+    fn start_upload_with_key(&self, location: &Location, key: &str) -> Result<String, Error>;
 
     /// Stores part `number` (1 to 10,000); the same number again replaces it. Parts other than the
     /// last are at least 5 MiB.

@@ -78,6 +78,14 @@ impl Account {
         self.personalize(&format!("batch-segment-job/{name}"))
     }
 
+    /// `arn:aws:kms:<region>:<account>:key/<id>`.
+    pub fn kms_key(&self, id: &str) -> String {
+        format!(
+            "arn:{}:kms:{}:{}:key/{id}",
+            self.partition, self.region, self.account
+        )
+    }
+
     /// `arn:aws:iam::<account>:role/<name>`.
     pub fn iam_role(&self, name: &str) -> String {
         format!("arn:{}:iam::{}:role/{name}", self.partition, self.account)

@@ -569,12 +569,25 @@ impl Store for GateStore {
         self.inner.put(location, body)
     }
 
+    fn put_with_key(
+        &self,
+        location: &Location,
+        body: Bytes,
+        key: &str,
+    ) -> Result<ObjectMeta, Error> {
+        self.inner.put_with_key(location, body, key)
+    }
+
     fn delete(&self, location: &Location) -> Result<(), Error> {
         self.inner.delete(location)
     }
 
     fn start_upload(&self, location: &Location) -> Result<String, Error> {
         self.inner.start_upload(location)
+    }
+
+    fn start_upload_with_key(&self, location: &Location, key: &str) -> Result<String, Error> {
+        self.inner.start_upload_with_key(location, key)
     }
 
     fn upload_part(

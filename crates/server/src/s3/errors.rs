@@ -2,7 +2,8 @@
 //!
 //! The client gets a code and a sentence; the cause goes to the log.
 
-use kindred_store::{Error, PartProblem};
+use http::StatusCode;
+use kindred_store::{Error, KeyProblem, PartProblem};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 /// What S3 answers for a store error.
@@ -41,6 +42,7 @@ pub(crate) fn from_store(error: Error) -> S3Error {
         ),
         Error::TooLarge { .. } => (S3ErrorCode::EntityTooLarge, error.to_string()),
         Error::Invalid(message) => (S3ErrorCode::InvalidArgument, message.clone()),
+        Error::Key { .. } => return from_key(&error),
         Error::Unavailable(_) | Error::Poisoned => {
             tracing::error!(%error, "the store is not available");
             (
@@ -62,6 +64,19 @@ pub(crate) fn from_store(error: Error) -> S3Error {
         }
     };
     S3Error::with_message(code, message)
+}
+
+/// What S3 answers when a key cannot be used: the key service's own error, marked as such.
+fn from_key(error: &Error) -> S3Error {
+    let Error::Key { problem, .. } = error else {
+        return S3Error::new(S3ErrorCode::InternalError);
+    };
+    let (code, status) = match problem {
+        KeyProblem::NotFound => ("KMS.NotFoundException", StatusCode::BAD_REQUEST),
+        KeyProblem::Disabled => ("KMS.DisabledException", StatusCode::BAD_REQUEST),
+        KeyProblem::Denied | KeyProblem::Ciphertext => ("AccessDenied", StatusCode::FORBIDDEN),
+    };
+    custom(code, status, &error.to_string())
 }
 
 /// An error with one of S3's codes that `s3s` does not list, or with a status of its own.

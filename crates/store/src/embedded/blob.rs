@@ -3,10 +3,15 @@
 //! A block's checksum starts from the blob's id and the block's number, so neither flipped bits nor
 //! a block or file in another's place go unnoticed. A read verifies every block it touches before
 //! any byte leaves. Length and owner are in the index, not here.
+//!
+//! The content of an encrypted object is sealed (`crate::seal`) under the blob's id before it is cut
+//! into blocks; lengths here are then those of the sealed bytes.
 
 use super::disk::Disk;
 use crate::Error;
+use crate::keys::DataKey;
 use crate::names::PUT_BYTES_MAX;
+use crate::seal::{Broken, HEADER_BYTES_MAX, Header, Opener, Sealer};
 use md5::{Digest as _, Md5};
 use std::fs::File;
 use std::io;
@@ -31,6 +36,8 @@ pub struct BlobWriter {
     sums: Vec<u32>,
     bytes: u64,
     md5: Md5,
+    data_key: Option<DataKey>,
+    sealer: Option<Sealer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +67,30 @@ impl BlobWriter {
             sums: Vec::new(),
             bytes: 0,
             md5: Md5::new(),
+            data_key: None,
+            sealer: None,
         })
     }
 
+    /// The same writer, which seals what it takes. Nothing was taken yet.
+    pub(crate) fn sealed(mut self, data_key: DataKey, sealer: Sealer) -> Self {
+        self.data_key = Some(data_key);
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// What the content is encrypted with, if it is.
+    pub(crate) fn data_key(&self) -> Option<&DataKey> {
+        self.data_key.as_ref()
+    }
+
+    /// The key that the content is encrypted with, if it is.
+    pub fn key_arn(&self) -> Option<&str> {
+        self.data_key.as_ref().map(|key| key.key_arn.as_str())
+    }
+
     /// Appends content. More than [`PUT_BYTES_MAX`] in all is refused.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let total = self.bytes + bytes.len() as u64;
         if total > PUT_BYTES_MAX {
             return Err(Error::TooLarge {
@@ -74,6 +100,18 @@ impl BlobWriter {
         }
         self.bytes = total;
         self.md5.update(bytes);
+        match &mut self.sealer {
+            None => self.store(bytes),
+            Some(sealer) => {
+                let mut sealed = Vec::with_capacity(bytes.len() + HEADER_BYTES_MAX);
+                sealer.push(bytes, &mut sealed);
+                self.store(&sealed)
+            }
+        }
+    }
+
+    /// Appends bytes as they stand on disk.
+    fn store(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             if self.block.is_empty() && bytes.len() >= BLOCK_BYTES {
                 let (block, rest) = bytes.split_at(BLOCK_BYTES);
@@ -103,6 +141,11 @@ impl BlobWriter {
 
     /// Makes the content durable under its id.
     pub(crate) fn publish(&mut self) -> Result<Written, Error> {
+        if let Some(sealer) = self.sealer.take() {
+            let mut sealed = Vec::new();
+            sealer.finish(&mut sealed);
+            self.store(&sealed)?;
+        }
         if !self.block.is_empty() {
             self.flush_block()?;
         }
@@ -162,6 +205,7 @@ pub(crate) struct BlobReader {
     id: String,
     file: File,
     bytes: u64,
+    opener: Option<Opener>,
 }
 
 /// Why a blob could not be read.
@@ -182,7 +226,33 @@ impl From<io::Error> for Unreadable {
     }
 }
 
+impl From<Broken> for Unreadable {
+    fn from(_: Broken) -> Self {
+        Unreadable::Damaged
+    }
+}
+
 impl BlobReader {
+    /// Opens blob `id`, which holds `bytes` bytes of content sealed with `data_key`.
+    pub(crate) fn open_sealed(
+        disk: &Disk,
+        id: &str,
+        bytes: u64,
+        data_key: &DataKey,
+    ) -> Result<Self, Unreadable> {
+        let (key_arn, wrapped) = (&data_key.key_arn, &data_key.wrapped);
+        let stored = crate::seal::sealed_bytes(key_arn, wrapped, bytes);
+        let mut reader = Self::open(disk, id, stored)?;
+        let mut head = Vec::new();
+        reader.read_stored(0..stored.min(HEADER_BYTES_MAX as u64), &mut head)?;
+        let header = Header::parse(&head)?;
+        if header.key_arn != *key_arn || header.wrapped != *wrapped {
+            return Err(Unreadable::Damaged);
+        }
+        reader.opener = Some(Opener::new(&header, &data_key.secret, id, stored)?);
+        Ok(reader)
+    }
+
     /// Opens blob `id`, which holds `bytes` bytes of content.
     pub(crate) fn open(disk: &Disk, id: &str, bytes: u64) -> Result<Self, Unreadable> {
         let file = disk.open_blob(id)?;
@@ -194,11 +264,20 @@ impl BlobReader {
             id: id.to_owned(),
             file,
             bytes,
+            opener: None,
         })
     }
 
     /// Appends the bytes `range` to `out`; the range lies within the content.
     pub(crate) fn read(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        match &self.opener {
+            None => self.read_stored(range, out),
+            Some(opener) => opener.read(range, out, |stored, out| self.read_stored(stored, out)),
+        }
+    }
+
+    /// Appends bytes as they stand on disk.
+    fn read_stored(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         if range.is_empty() {
             return Ok(());
         }

@@ -9,8 +9,9 @@ use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Version of the tables below; a database with a higher one is refused.
-const FORMAT: i64 = 1;
+/// Version of the tables below; a database with a higher one is refused. From 2 on objects may be
+/// encrypted, which is said in their attributes; the tables are those of 1.
+const FORMAT: i64 = 2;
 /// Idle read connections kept open.
 const IDLE_READERS_MAX: usize = 8;
 const BUSY_TIMEOUT_MS: u64 = 10_000;
@@ -85,6 +86,8 @@ impl Index {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
+        } else if format < FORMAT {
+            writer.pragma_update(None, "user_version", FORMAT)?;
         }
         Ok(Index {
             path: path.to_path_buf(),

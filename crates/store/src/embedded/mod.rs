@@ -6,8 +6,11 @@
 //! directory synced and its row committed. Whatever a crash leaves half done has no row and is
 //! removed at the next start. A finished multipart object refers to its parts; nothing is copied.
 //!
-//! Files: [`blob`] the file format, `disk` the steps to durability, `index` the tables; `buckets`,
-//! `objects`, `listing`, `multipart` what can be done with them.
+//! Objects may be encrypted with a key of a [`KeyService`]: then nothing of their content is on disk
+//! in the clear.
+//!
+//! Files: [`blob`] the file format, `disk` the steps to durability, `index` the tables, `sealing`
+//! encrypted objects; `buckets`, `objects`, `listing`, `multipart` what can be done with them.
 
 mod blob;
 mod buckets;
@@ -17,6 +20,7 @@ mod listing;
 mod multipart;
 mod objects;
 mod pins;
+mod sealing;
 
 pub use blob::BlobWriter;
 pub use buckets::BucketInfo;
@@ -24,7 +28,10 @@ pub use disk::{DiskStep, DiskWatch};
 pub use listing::{ListQuery, Listing};
 pub use multipart::{PartInfo, PartsPage, UploadInfo, UploadsPage};
 pub use objects::{Attributes, Condition, ObjectInfo, ObjectReader, PartExtent, PutOptions};
+pub use sealing::Encryption;
 
+use crate::keys::{DataKey, KeyService, NoKeys};
+use crate::seal::Sealer;
 use crate::store::{Error, ListPage, ObjectMeta, PartTag, Store};
 use crate::{Location, names};
 use bytes::Bytes;
@@ -42,6 +49,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct EmbeddedStore {
     inner: Arc<Inner>,
+    keys: Arc<dyn KeyService>,
 }
 
 #[derive(Debug)]
@@ -88,9 +96,16 @@ impl EmbeddedStore {
                 clock,
                 random,
             }),
+            keys: Arc::new(NoKeys),
         };
         store.remove_orphans()?;
         Ok(store)
+    }
+
+    /// The same store, which encrypts with the keys of a service. Without one there are no keys.
+    pub fn with_keys(mut self, keys: Arc<dyn KeyService>) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Whether a sync has failed, after which nothing can be written until a restart. Whoever
@@ -103,6 +118,28 @@ impl EmbeddedStore {
     /// or [`EmbeddedStore::put_part`].
     pub fn writer(&self) -> Result<BlobWriter, Error> {
         BlobWriter::create(Arc::clone(&self.inner.disk), self.random_id())
+    }
+
+    /// Starts taking the content of the object at `location`, which is encrypted with `key` from its
+    /// first byte on.
+    pub fn writer_with_key(&self, location: &Location, key: &str) -> Result<BlobWriter, Error> {
+        self.sealed_writer(self.new_data_key(location, key)?)
+    }
+
+    /// Starts taking the content of a part of an upload, encrypted if the upload is.
+    pub fn part_writer(&self, location: &Location, upload: &str) -> Result<BlobWriter, Error> {
+        match self.upload(location, upload)?.attributes.encryption {
+            None => self.writer(),
+            Some(encryption) => self.sealed_writer(self.unlock(location, &encryption)?),
+        }
+    }
+
+    fn sealed_writer(&self, data_key: DataKey) -> Result<BlobWriter, Error> {
+        let id = self.random_id();
+        let sealer = Sealer::new(&data_key, &id, &*self.inner.random)
+            .map_err(|_| Error::Invalid("the wrapped data key is too long".into()))?;
+        let writer = BlobWriter::create(Arc::clone(&self.inner.disk), id)?;
+        Ok(writer.sealed(data_key, sealer))
     }
 
     fn random_id(&self) -> String {
@@ -224,12 +261,28 @@ impl Store for EmbeddedStore {
         Ok(self.put_blob(location, writer, PutOptions::default())?.meta)
     }
 
+    fn put_with_key(
+        &self,
+        location: &Location,
+        body: Bytes,
+        key: &str,
+    ) -> Result<ObjectMeta, Error> {
+        names::check_key(&location.key)?;
+        let mut writer = self.writer_with_key(location, key)?;
+        writer.write(&body)?;
+        Ok(self.put_blob(location, writer, PutOptions::default())?.meta)
+    }
+
     fn delete(&self, location: &Location) -> Result<(), Error> {
         self.delete_object(location).map(|_| ())
     }
 
     fn start_upload(&self, location: &Location) -> Result<String, Error> {
         self.create_upload(location, &Attributes::default())
+    }
+
+    fn start_upload_with_key(&self, location: &Location, key: &str) -> Result<String, Error> {
+        self.create_upload_with_key(location, &Attributes::default(), key)
     }
 
     fn upload_part(
@@ -240,7 +293,7 @@ impl Store for EmbeddedStore {
         body: Bytes,
     ) -> Result<PartTag, Error> {
         names::check_part_number(number)?;
-        let mut writer = self.writer()?;
+        let mut writer = self.part_writer(location, upload)?;
         writer.write(&body)?;
         let part = self.put_part(location, upload, number, writer, &Default::default())?;
         Ok(PartTag {

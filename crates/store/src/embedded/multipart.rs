@@ -8,10 +8,12 @@
 use super::blob::BlobWriter;
 use super::index::{ObjectRow, PartRow, SegmentRow, UploadRow};
 use super::objects::{
-    Attributes, ObjectInfo, PutOptions, check_condition, decode_map, encode, find, info_of,
+    Attributes, ObjectInfo, PutOptions, check_condition, decode, decode_map, encode, find, info_of,
     remove_rows,
 };
+use super::sealing::Encryption;
 use super::{EmbeddedStore, buckets, listing};
+use crate::keys::DataKey;
 use crate::{Error, Location, PartProblem, PartTag, names};
 use kindred_types::time::Timestamp;
 use md5::{Digest as _, Md5};
@@ -73,13 +75,37 @@ impl EmbeddedStore {
         location: &Location,
         attributes: &Attributes,
     ) -> Result<String, Error> {
+        self.insert_upload(location, attributes, None)
+    }
+
+    /// Like [`EmbeddedStore::create_upload`], for an object that is encrypted with `key`.
+    pub fn create_upload_with_key(
+        &self,
+        location: &Location,
+        attributes: &Attributes,
+        key: &str,
+    ) -> Result<String, Error> {
+        let data_key = self.new_data_key(location, key)?;
+        self.insert_upload(location, attributes, Some(Encryption::with(&data_key)))
+    }
+
+    fn insert_upload(
+        &self,
+        location: &Location,
+        attributes: &Attributes,
+        encryption: Option<Encryption>,
+    ) -> Result<String, Error> {
+        let attributes = Attributes {
+            encryption,
+            ..attributes.clone()
+        };
         names::check_key(&location.key)?;
         attributes.check()?;
         let row = UploadRow {
             id: self.random_id(),
             location: location.clone(),
             started: self.now(),
-            attributes: encode(attributes)?,
+            attributes: encode(&attributes)?,
         };
         self.write(|transaction| {
             buckets::require(transaction, &location.bucket)?;
@@ -114,7 +140,16 @@ impl EmbeddedStore {
         checksums: &BTreeMap<String, String>,
     ) -> Result<PartInfo, Error> {
         names::check_part_number(number)?;
-        self.upload(location, upload)?;
+        let encryption = self.upload(location, upload)?.attributes.encryption;
+        let fits = match (&encryption, content.data_key()) {
+            (None, None) => true,
+            (Some(encryption), Some(key)) => encryption.is_of(key),
+            _ => false,
+        };
+        if !fits {
+            let message = "a part is encrypted with the data key of its upload: use part_writer";
+            return Err(Error::Invalid(message.into()));
+        }
         let written = content.publish()?;
         let row = PartRow {
             upload: upload.to_owned(),
@@ -152,6 +187,7 @@ impl EmbeddedStore {
         parts: &[PartTag],
         options: PutOptions,
     ) -> Result<ObjectInfo, Error> {
+        let data_key = self.upload_key(location, upload)?;
         let (row, replaced, unused) = self.write(|transaction| {
             let Some(found) = find_upload(transaction, location, upload)? else {
                 let finished = finished_before(transaction, location, upload, parts)?;
@@ -159,7 +195,14 @@ impl EmbeddedStore {
             };
             check_condition(transaction, location, &options.condition)?;
             let mut uploaded = uploaded_parts(transaction, location, upload)?;
-            let (row, segments) = assemble(found, parts, &mut uploaded, &options, self.now())?;
+            let (mut row, segments) = assemble(found, parts, &mut uploaded, &options, self.now())?;
+            let mut attributes = decode(&row)?;
+            if let Some(encryption) = attributes.encryption.take() {
+                let key = data_key.as_ref().filter(|key| encryption.is_of(key));
+                let key = key.ok_or_else(|| Error::Damaged(location.clone()))?;
+                attributes.encryption = Some(encryption.sealed(&key.secret, &row, &segments));
+                row.attributes = encode(&attributes)?;
+            }
             let replaced = remove_rows(transaction, location)?;
             row.insert(transaction)?;
             for segment in &segments {
@@ -174,6 +217,17 @@ impl EmbeddedStore {
             .iter()
             .for_each(|blob: &String| self.inner.disk.remove(blob));
         info_of(row)
+    }
+
+    /// The data key of an encrypted upload, asked for outside of any transaction.
+    fn upload_key(&self, location: &Location, upload: &str) -> Result<Option<DataKey>, Error> {
+        let found = match self.upload(location, upload) {
+            // It may have been finished before; that is found out in the transaction.
+            Err(Error::NoSuchUpload(_)) => return Ok(None),
+            found => found?.attributes.encryption,
+        };
+        let unlocked = found.map(|encryption| self.unlock(location, &encryption));
+        unlocked.transpose()
     }
 
     /// Forgets an upload and its parts.
@@ -312,7 +366,12 @@ fn assemble(
         upload.attributes
     } else {
         options.attributes.check()?;
-        encode(&options.attributes)?
+        let begun: Attributes = serde_json::from_str(&upload.attributes)
+            .map_err(|_| Error::Damaged(upload.location.clone()))?;
+        encode(&Attributes {
+            encryption: begun.encryption,
+            ..options.attributes.clone()
+        })?
     };
     let etag = multipart_etag(parts, &upload.location)?;
     let (location, object) = (upload.location, upload.id);

@@ -3,7 +3,9 @@
 use super::blob::{BLOCK_BYTES, BlobReader, BlobWriter, Unreadable};
 use super::index::{ObjectRow, SegmentRow};
 use super::pins::Pin;
+use super::sealing::Encryption;
 use super::{EmbeddedStore, buckets};
+use crate::keys::DataKey;
 use crate::{Error, Location, ObjectMeta, names};
 use kindred_types::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -30,6 +32,9 @@ pub struct Attributes {
     /// Tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// How the content is encrypted. Set by the store; what a caller sets is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
 
 impl Attributes {
@@ -100,19 +105,19 @@ impl EmbeddedStore {
         &self,
         location: &Location,
         mut content: BlobWriter,
-        options: PutOptions,
+        mut options: PutOptions,
     ) -> Result<ObjectInfo, Error> {
         names::check_key(&location.key)?;
         options.attributes.check()?;
         self.bucket(&location.bucket)?;
         let written = content.publish()?;
-        let row = ObjectRow {
+        let mut row = ObjectRow {
             location: location.clone(),
             object: self.random_id(),
             size: written.bytes,
             etag: hex::encode(written.md5),
             modified: self.now(),
-            attributes: encode(&options.attributes)?,
+            attributes: String::new(),
         };
         let segment = SegmentRow {
             object: row.object.clone(),
@@ -122,6 +127,10 @@ impl EmbeddedStore {
             size: written.bytes,
             checksums: "{}".into(),
         };
+        options.attributes.encryption = content.data_key().map(|key| {
+            Encryption::with(key).sealed(&key.secret, &row, std::slice::from_ref(&segment))
+        });
+        row.attributes = encode(&options.attributes)?;
         let replaced = self.write(|transaction| {
             buckets::require(transaction, &location.bucket)?;
             check_condition(transaction, location, &options.condition)?;
@@ -185,12 +194,15 @@ impl EmbeddedStore {
         }
         let segments = index.read(|connection| segments_of(connection, &row))?;
         let location = location.clone();
-        let info = info_of(row)?;
+        let info = info_of(row.clone())?;
+        let locked = info.attributes.encryption.is_some().then_some(row);
         Ok(ObjectReader {
             store: self.clone(),
             location,
             info,
             segments,
+            locked,
+            data_key: None,
             open: None,
             _pin: pin,
         })
@@ -221,6 +233,9 @@ pub struct ObjectReader {
     location: Location,
     info: ObjectInfo,
     segments: Arc<[SegmentRow]>,
+    /// The row of an encrypted object, until its key was asked for and its seal checked.
+    locked: Option<ObjectRow>,
+    data_key: Option<DataKey>,
     open: Option<(usize, BlobReader)>,
     _pin: Pin,
 }
@@ -233,6 +248,7 @@ impl ObjectReader {
 
     /// The bytes `range`, clipped to the object's end.
     pub fn read(&mut self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        self.unlock()?;
         let end = range.end.min(self.info.meta.size);
         let mut at = range.start.min(end);
         let mut out = Vec::with_capacity((end - at) as usize + BLOCK_BYTES);
@@ -248,6 +264,7 @@ impl ObjectReader {
     /// The next bytes of `range`: about a megabyte at most, and nothing only if `range` is empty or
     /// past the end. Read on from where it ended; that way no block is read twice.
     pub fn read_some(&mut self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        self.unlock()?;
         let end = range.end.min(self.info.meta.size);
         if range.start >= end {
             return Ok(Vec::new());
@@ -275,6 +292,18 @@ impl ObjectReader {
             .collect()
     }
 
+    /// Gets the key of an encrypted object and checks that its rows are those that were sealed.
+    fn unlock(&mut self) -> Result<(), Error> {
+        let encryption = self.info.attributes.encryption.as_ref();
+        if let (Some(row), Some(encryption)) = (&self.locked, encryption) {
+            let data_key = self.store.unlock(&self.location, encryption)?;
+            encryption.check(&data_key.secret, row, &self.segments)?;
+            self.data_key = Some(data_key);
+            self.locked = None;
+        }
+        Ok(())
+    }
+
     /// The segment that holds byte `at`, and the stretch of it from there to `end`.
     fn segment_at(&self, at: u64, end: u64) -> (usize, Range<u64>) {
         let index = self
@@ -297,8 +326,11 @@ impl ObjectReader {
         let disk = &self.store.inner.disk;
         let result = match &mut self.open {
             Some((open, reader)) if *open == index => reader.read(inside, out),
-            open => BlobReader::open(disk, &segment.blob, segment.size)
-                .and_then(|reader| open.insert((index, reader)).1.read(inside, out)),
+            open => match &self.data_key {
+                None => BlobReader::open(disk, &segment.blob, segment.size),
+                Some(key) => BlobReader::open_sealed(disk, &segment.blob, segment.size, key),
+            }
+            .and_then(|reader| open.insert((index, reader)).1.read(inside, out)),
         };
         result.map_err(|error| match error {
             Unreadable::Damaged => {
@@ -431,6 +463,6 @@ pub(super) fn decode_map(text: &str, owner: &Location) -> Result<BTreeMap<String
     serde_json::from_str(text).map_err(|_| Error::Damaged(owner.clone()))
 }
 
-fn decode(row: &ObjectRow) -> Result<Attributes, Error> {
+pub(super) fn decode(row: &ObjectRow) -> Result<Attributes, Error> {
     serde_json::from_str(&row.attributes).map_err(|_| Error::Damaged(row.location.clone()))
 }
