@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod evaluate;
 mod inputs;
+mod keys;
 mod sample;
 mod segment;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Segment(Box<segment::SegmentArgs>),
     /// Measure how good the segments would have been: train on the past, compare with who came then.
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Manage the keys that encrypt: customer keys, `kmsKeyArn` in requests.
+    Keys(keys::KeysArgs),
     /// Print the `export` lines that point any AWS client at a server of this machine.
     Env {
         /// The server's data directory.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Keys(args) => keys::run(args),
         Command::Env { data_dir } => serve::print_env(&data_dir),
         Command::Config { defaults: _ } => {
             print!("{}", kindred_server::config::defaults_documented());

@@ -11,7 +11,7 @@ use crate::{JobSettings, Layout, import_job, segment_job, train_job};
 use kindred_catalog::records::{ImportJob, Record, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Claim, Tx, WorkKind};
 use kindred_engine::progress::Progress;
-use kindred_store::Store;
+use kindred_store::{KeyService, Store};
 use kindred_types::parts::{Clock, Random, random_uuid};
 use kindred_types::time::Timestamp;
 use std::collections::HashMap;
@@ -43,6 +43,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// The buckets.
     pub store: Arc<dyn Store>,
+    /// Customer keys.
+    pub keys: Arc<dyn KeyService>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids.

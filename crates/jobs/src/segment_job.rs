@@ -9,6 +9,7 @@ use crate::inputs;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
+use crate::vaults::Vaults;
 use bytes::Bytes;
 use fail::fail_point;
 use kindred_catalog::records::{SegmentJob, SolutionVersion, status};
@@ -16,7 +17,7 @@ use kindred_engine::data::source::Source;
 use kindred_engine::model::AnyModel;
 use kindred_engine::segment::asked;
 use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
-use kindred_store::{Error as StoreError, Location, ObjectMeta};
+use kindred_store::{Error as StoreError, Location, ObjectMeta, Vault};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -39,14 +40,20 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .model
         .as_deref()
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
-    let scorer = asked::scorer(AnyModel::open(&parts.layout.model(model))?);
+    let vaults = Vaults::of(parts, &version.group_arn)?;
+    let files = parts.layout.model(model);
+    let scorer = asked::scorer(AnyModel::open_in(&files, &vaults.model(model))?);
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
     let uploads = scratch.join("uploads");
     abort_journaled(&*parts.store, &uploads)?;
 
-    write_check(parts, &output, &record.output_path)?;
+    // The input is decrypted as it is read; its key only has to be one that can be used.
+    if let Some(key) = &record.input_kms_key_arn {
+        parts.keys.describe(key)?;
+    }
+    write_check(parts, &output, &record)?;
     fail_point!("segment::checked");
     let objects = fix_inputs(job, &input, &record.input_path)?;
     fail_point!("segment::listed");
@@ -59,10 +66,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);
-        let writer = ObjectWriter::new(parts.store.clone(), target, Some(uploads.clone()));
+        let writer = ObjectWriter::new(parts.store.clone(), target, Some(uploads.clone()))
+            .with_key(record.output_kms_key_arn.clone());
         Ok(Box::new(ObjectSink { writer }))
     };
-    let options = options(parts, &record, scratch.join("blocks"));
+    let vault = vaults.scratch(&record.arn);
+    let options = options(parts, &record, scratch.join("blocks"), vault);
     let statistics = pipeline::run(&*scorer, &sources, &mut sinks, &options, job, &*parts.clock)
         .map_err(segment_failure)?;
     fail_point!("segment::written");
@@ -83,7 +92,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptions {
+fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf, vault: Vault) -> SegmentOptions {
     let settings = &parts.settings.segment;
     SegmentOptions {
         k: usize::try_from(record.num_results).unwrap_or(1).max(1),
@@ -93,6 +102,7 @@ fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptio
         block_bytes: settings.block_bytes,
         threads: parts.settings.engine_threads(),
         scratch_dir: scratch,
+        scratch_vault: vault,
     }
 }
 
@@ -123,13 +133,18 @@ pub fn output_key(input: &Location, key: &str, output_folder: &str) -> String {
 }
 
 /// Shows that the output can be written, before any work.
-fn write_check(parts: &Parts, output: &Location, path: &str) -> Result<(), Failure> {
+fn write_check(parts: &Parts, output: &Location, record: &SegmentJob) -> Result<(), Failure> {
     let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
-    match parts.store.put(&check, Bytes::new()) {
+    let written = match &record.output_kms_key_arn {
+        Some(key) => parts.store.put_with_key(&check, Bytes::new(), key),
+        None => parts.store.put(&check, Bytes::new()),
+    };
+    match written {
         Ok(_) => Ok(()),
-        Err(StoreError::NoSuchBucket(_)) => {
-            Err(Failure::Input(format!("Invalid S3 output path: {path}.")))
-        }
+        Err(StoreError::NoSuchBucket(_)) => Err(Failure::Input(format!(
+            "Invalid S3 output path: {}.",
+            record.output_path
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,11 +7,13 @@ pub mod error;
 mod http;
 mod identity;
 pub mod keys;
+mod kms;
 pub mod logs;
 pub mod ops;
 pub mod parts;
 mod s3;
 mod server;
+pub mod signing;
 mod sigv4;
 
 pub use config::Settings;
