@@ -6,7 +6,8 @@
 use crate::artifacts::publish_directory;
 use crate::failure::Failure;
 use crate::inputs;
-use crate::runner::{Job, Parts};
+use crate::role_store::RoleStore;
+use crate::runner::Job;
 use crate::sources::ObjectSource;
 use crate::vaults::Vaults;
 use fail::fail_point;
@@ -35,7 +36,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let staged = job.scratch()?.join("generation");
     // Known before anything is written: sealed files are bound to the generation that they belong to.
     let id = random_hex(&*job.parts().random, 8);
-    let vault = Vaults::of(job.parts(), &dataset.group_arn)?.generation(&id);
+    let vault = Vaults::of(job, &dataset.group_arn)?.generation(&id);
     let report = stage(job, &record, &dataset, &schema, &staged, vault)?;
     job.check_stop()?;
     fail_point!("import::staged");
@@ -92,10 +93,11 @@ fn stage(
         }
         other => other,
     };
-    let (bucket, objects) = find(parts, &record.data_location).map_err(complete)?;
+    let store = parts.store.acting_as(record.role_arn.as_deref(), job.arn());
+    let (bucket, objects) = find(&store, &record.data_location).map_err(complete)?;
     let sources: Vec<ObjectSource> = objects
         .into_iter()
-        .map(|object| ObjectSource::new(parts.store.clone(), &bucket, object))
+        .map(|object| ObjectSource::new(store.clone(), &bucket, object))
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
     let options = ImportOptions {
@@ -117,14 +119,15 @@ fn stage(
 }
 
 /// The objects of the location; none is a failure that the engine words when it is given none.
-fn find(parts: &Parts, data_location: &str) -> Result<(String, Vec<ObjectMeta>), Failure> {
+fn find(store: &RoleStore, data_location: &str) -> Result<(String, Vec<ObjectMeta>), Failure> {
     let location = Location::parse(data_location)
         .ok_or_else(|| Failure::Input("Invalid Data location.".to_owned()))?;
-    let objects = match inputs::import_objects(&*parts.store, &location) {
+    let objects = match inputs::import_objects(store, &location) {
         Ok(objects) => objects,
         Err(StoreError::NoSuchBucket(_)) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
+    inputs::check_readable(store, &location, &objects)?;
     Ok((location.bucket, objects))
 }
 

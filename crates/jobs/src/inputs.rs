@@ -3,6 +3,7 @@
 //! An exact key wins; otherwise the path is a prefix, as on the real service. Imports and segment
 //! jobs leave out different names.
 
+use crate::role_store::RoleStore;
 use kindred_store::{Error, ListPage, Location, ObjectMeta, Store};
 
 /// Most objects one path may stand for.
@@ -51,6 +52,21 @@ pub fn segment_objects(store: &dyn Store, location: &Location) -> Result<Vec<Obj
     Ok(found)
 }
 
+/// Whether the role may list the location and read each of its objects. Asked before anything is
+/// read, because a job that fails half way has cost its time.
+pub(crate) fn check_readable(
+    store: &RoleStore,
+    location: &Location,
+    objects: &[ObjectMeta],
+) -> Result<(), Error> {
+    store.may_list(&location.bucket, &location.key)?;
+    objects.iter().try_for_each(|object| {
+        let object = Location::new(location.bucket.clone(), object.key.clone());
+        store.may_read(&object)?;
+        store.may_decrypt(&object)
+    })
+}
+
 fn exact(store: &dyn Store, location: &Location) -> Result<Option<ObjectMeta>, Error> {
     if location.key.is_empty() || location.key.ends_with('/') {
         return Ok(None);
@@ -58,6 +74,14 @@ fn exact(store: &dyn Store, location: &Location) -> Result<Option<ObjectMeta>, E
     match store.head(location) {
         Ok(object) => Ok(Some(object)),
         Err(Error::NotFound(_)) => Ok(None),
+        // Rights on a folder do not reach its bare name; that only matters if the name is an object.
+        Err(denied @ Error::Denied { .. }) => {
+            let first = store.list(&location.bucket, &location.key, None, 1)?;
+            match first.objects.first() {
+                Some(object) if object.key == location.key => Err(denied),
+                _ => Ok(None),
+            }
+        }
         Err(error) => Err(error),
     }
 }

@@ -7,11 +7,11 @@
 
 use crate::artifacts::{self, PublishLock};
 use crate::failure::Failure;
-use crate::{JobSettings, Layout, import_job, segment_job, train_job};
+use crate::{Buckets, JobSettings, Layout, import_job, segment_job, train_job};
 use kindred_catalog::records::{ImportJob, Record, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Claim, Tx, WorkKind};
 use kindred_engine::progress::Progress;
-use kindred_store::{KeyService, Store};
+use kindred_store::KeyService;
 use kindred_types::parts::{Clock, Random, random_uuid};
 use kindred_types::time::Timestamp;
 use std::collections::HashMap;
@@ -41,8 +41,8 @@ const IDLE_MS: u64 = 5_000;
 pub struct Parts {
     /// Resources and the queue.
     pub catalog: Arc<Catalog>,
-    /// The buckets.
-    pub store: Arc<dyn Store>,
+    /// The buckets, for those who have a role.
+    pub store: Buckets,
     /// Customer keys.
     pub keys: Arc<dyn KeyService>,
     /// The time.

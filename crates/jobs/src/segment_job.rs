@@ -6,6 +6,7 @@
 
 use crate::failure::Failure;
 use crate::inputs;
+use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
@@ -17,7 +18,7 @@ use kindred_engine::data::source::Source;
 use kindred_engine::model::AnyModel;
 use kindred_engine::segment::asked;
 use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
-use kindred_store::{Error as StoreError, Location, ObjectMeta, Vault};
+use kindred_store::{Error as StoreError, Location, ObjectMeta, Store as _, Vault};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,33 +41,45 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .model
         .as_deref()
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
-    let vaults = Vaults::of(parts, &version.group_arn)?;
+    let vaults = Vaults::of(job, &version.group_arn)?;
     let files = parts.layout.model(model);
     let scorer = asked::scorer(AnyModel::open_in(&files, &vaults.model(model))?);
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
     let uploads = scratch.join("uploads");
-    abort_journaled(&*parts.store, &uploads)?;
+    let store = parts.store.acting_as(Some(&record.role_arn), job.arn());
+    abort_journaled(&*store, &uploads)?;
 
-    // The input is decrypted as it is read; its key only has to be one that can be used.
+    // All rights are asked for before the first byte is written. The input is decrypted as it is read;
+    // the key that the request names for it only has to be one that can be used.
     if let Some(key) = &record.input_kms_key_arn {
+        store.may_use_key("kms:DescribeKey", key)?;
         parts.keys.describe(key)?;
     }
-    write_check(parts, &output, &record)?;
-    fail_point!("segment::checked");
-    let objects = fix_inputs(job, &input, &record.input_path)?;
+    if let Some(key) = &record.output_kms_key_arn {
+        store.may_write_with_key(key)?;
+    }
+    let objects = fix_inputs(job, &store, &input, &record.input_path)?;
     fail_point!("segment::listed");
+    let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
+    store.may_write(&check)?;
+    for object in &objects {
+        let key = output_key(&input, &object.key, &output.key);
+        store.may_write(&Location::new(output.bucket.clone(), key))?;
+    }
+    write_check(&store, &check, &record)?;
+    fail_point!("segment::checked");
 
     let sources: Vec<ObjectSource> = objects
         .iter()
-        .map(|object| ObjectSource::new(parts.store.clone(), &input.bucket, object.clone()))
+        .map(|object| ObjectSource::new(store.clone(), &input.bucket, object.clone()))
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);
-        let writer = ObjectWriter::new(parts.store.clone(), target, Some(uploads.clone()))
+        let writer = ObjectWriter::new(store.clone(), target, Some(uploads.clone()))
             .with_key(record.output_kms_key_arn.clone());
         Ok(Box::new(ObjectSink { writer }))
     };
@@ -133,11 +146,10 @@ pub fn output_key(input: &Location, key: &str, output_folder: &str) -> String {
 }
 
 /// Shows that the output can be written, before any work.
-fn write_check(parts: &Parts, output: &Location, record: &SegmentJob) -> Result<(), Failure> {
-    let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
+fn write_check(store: &RoleStore, check: &Location, record: &SegmentJob) -> Result<(), Failure> {
     let written = match &record.output_kms_key_arn {
-        Some(key) => parts.store.put_with_key(&check, Bytes::new(), key),
-        None => parts.store.put(&check, Bytes::new()),
+        Some(key) => store.put_with_key(check, Bytes::new(), key),
+        None => store.put(check, Bytes::new()),
     };
     match written {
         Ok(_) => Ok(()),
@@ -149,8 +161,13 @@ fn write_check(parts: &Parts, output: &Location, record: &SegmentJob) -> Result<
     }
 }
 
-/// The input objects: listed by the first try, kept by later ones.
-fn fix_inputs(job: &Job<'_>, input: &Location, path: &str) -> Result<Vec<ObjectMeta>, Failure> {
+/// The input objects: listed by the first try, kept by later ones. The role may list and read them.
+fn fix_inputs(
+    job: &Job<'_>,
+    store: &RoleStore,
+    input: &Location,
+    path: &str,
+) -> Result<Vec<ObjectMeta>, Failure> {
     if let Some(Checkpoint { inputs }) = job.load_checkpoint() {
         let modified = job.now();
         return Ok(inputs
@@ -164,12 +181,13 @@ fn fix_inputs(job: &Job<'_>, input: &Location, path: &str) -> Result<Vec<ObjectM
             .collect());
     }
     let nothing = || Failure::Input(format!("Invalid S3 input path: {path}. No object found."));
-    let objects = match inputs::segment_objects(&*job.parts().store, input) {
+    let objects = match inputs::segment_objects(store, input) {
         Ok(objects) if objects.is_empty() => return Err(nothing()),
         Ok(objects) => objects,
         Err(StoreError::NoSuchBucket(_)) => return Err(nothing()),
         Err(error) => return Err(error.into()),
     };
+    inputs::check_readable(store, input, &objects)?;
     let inputs = objects
         .iter()
         .map(|object| (object.key.clone(), object.size, object.etag.clone()))

@@ -19,7 +19,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
     let (version, interactions) = fix_snapshot(job)?;
     let layout = &job.parts().layout;
-    let vaults = Vaults::of(job.parts(), &version.group_arn)?;
+    let vaults = Vaults::of(job, &version.group_arn)?;
     // Known before anything is written: sealed files are bound to the model that they belong to.
     let id = random_hex(&*job.parts().random, 8);
     let generations = |records: &[records::Generation]| -> Vec<Generation> {

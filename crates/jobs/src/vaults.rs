@@ -5,9 +5,12 @@
 //! and of what the directory is, not of where it lies, since it is moved when it is published.
 
 use crate::failure::Failure;
-use crate::runner::Parts;
+use crate::runner::{Job, Parts};
 use kindred_catalog::records::DatasetGroup;
 use kindred_store::Vault;
+
+/// What the group's role must be allowed to do with the group's key.
+const ACTIONS: [&str; 3] = ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"];
 
 /// The vaults of one dataset group.
 #[derive(Clone, Debug)]
@@ -18,10 +21,16 @@ pub(crate) struct Vaults<'p> {
 }
 
 impl<'p> Vaults<'p> {
-    /// The vaults of the group; fails at once when its key cannot be used.
-    pub(crate) fn of(parts: &'p Parts, group_arn: &str) -> Result<Self, Failure> {
+    /// The vaults of the group, for a job; fails at once when its key cannot be used, or the group's
+    /// role may not use it.
+    pub(crate) fn of(job: &'p Job<'_>, group_arn: &str) -> Result<Self, Failure> {
+        let parts = job.parts();
         let group: DatasetGroup = parts.catalog.read(|tx| tx.need(group_arn))?;
         if let Some(key) = &group.kms_key_arn {
+            let role = parts.store.acting_as(group.role_arn.as_deref(), job.arn());
+            for action in ACTIONS {
+                role.may_use_key(action, key)?;
+            }
             parts.keys.describe(key)?;
         }
         Ok(Vaults {

@@ -17,7 +17,7 @@ use crate::sigv4::Verifier;
 use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
-use kindred_jobs::{Failure, Layout, Parts, Runner};
+use kindred_jobs::{Buckets, Failure, Layout, Parts, Runner, ServersRights};
 use kindred_store::keys::master::MasterKey;
 use kindred_store::{EmbeddedStore, KeyRing, KeyService};
 use kindred_types::parts::{Clock, Random};
@@ -143,7 +143,7 @@ impl Server {
 
         let runner = Runner::start(Parts {
             catalog: catalog.clone(),
-            store: Arc::new(store.clone()),
+            store: Buckets::new(Arc::new(store.clone()), Arc::new(ServersRights)),
             clock: clock.clone(),
             random: random.clone(),
             layout: layout.clone(),

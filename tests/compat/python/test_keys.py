@@ -208,6 +208,44 @@ def test_the_master_key_of_its_own_is_private(fresh):
         server.start()
 
 
+# A key service elsewhere.
+
+def test_a_key_service_elsewhere(fresh):
+    keeper = fresh()
+    key = new_key(keeper)
+    server = fresh(args=["--set", f"kms.endpoint={keeper.endpoint}",
+                         "--set", f"kms.credentials_file={keeper.credentials_file}"])
+    s3, kms = server.client("s3"), keeper.client("kms")
+    s3.create_bucket(Bucket="demo")
+    put = s3.put_object(Bucket="demo", Key="a", Body=SECRET, ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
+    assert put["SSEKMSKeyId"] == key
+    assert files_with(server.data_dir, b"user-4711") == []
+    assert not (server.data_dir / "keys.ring").exists() and not (server.data_dir / "master.key").exists()
+    assert s3.get_object(Bucket="demo", Key="a")["Body"].read() == SECRET
+    p = server.client("personalize")
+    p.create_dataset_group(name="elsewhere", kmsKeyArn=key, roleArn=ROLE)
+    with pytest.raises(p.exceptions.InvalidInputException, match="the key does not exist"):
+        p.create_dataset_group(name="nobodys", kmsKeyArn=NOBODYS, roleArn=ROLE)
+    kms.disable_key(KeyId=key)
+    with pytest.raises(ClientError) as caught:
+        s3.get_object(Bucket="demo", Key="a")
+    assert code(caught) == "KMS.DisabledException"
+    kms.enable_key(KeyId=key)
+    with pytest.raises(ClientError) as caught:
+        server.client("kms").create_key()
+    assert code(caught) == "UnsupportedOperationException"
+    keeper.stop()
+    with pytest.raises(ClientError) as caught:
+        s3.get_object(Bucket="demo", Key="a")
+    assert code(caught) == "ServiceUnavailable"
+    server.stop()
+    for wrong in (["--set", "kms.endpoint=https://127.0.0.1:1"], ["--set", "kms.endpoint=127.0.0.1:1"],
+                  ["--set", "kms.endpoint=http://127.0.0.1:1", "--set", "kms.credentials_file=/nothing"]):
+        server.args = wrong
+        with pytest.raises(RuntimeError, match="kms\\."):
+            server.start()
+
+
 # Objects.
 
 SECRET = b"user-4711," * 1000

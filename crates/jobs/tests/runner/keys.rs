@@ -1,7 +1,8 @@
 //! Dataset groups with a key: what jobs leave on disk is sealed, and a refused key fails them.
 
 use crate::support::*;
-use kindred_jobs::JobSettings;
+use kindred_jobs::{Access, Authority, JobSettings, Refused, Resource};
+use kindred_store::Store as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,4 +139,73 @@ fn a_sealed_file_under_another_name_or_in_another_model_is_damage() {
     );
     assert_eq!(world.object("demo/b/q.json.out"), None);
     runner.stop();
+}
+
+/// Refuses one action on keys.
+#[derive(Debug)]
+struct Without(&'static str);
+
+impl Authority for Without {
+    fn decide(&self, access: &Access<'_>) -> Result<(), Refused> {
+        match access.resource {
+            Resource::Key(_) if access.action == self.0 => Err(Refused::Denied("a test".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&self, _access: &Access<'_>, _outcome: &Result<(), Refused>) {}
+}
+
+#[test]
+fn a_role_without_a_right_to_a_key_fails_the_job_and_writes_nothing() {
+    let world = World::trained();
+    let key = world.keys.create("").unwrap().arn;
+    let body = bytes::Bytes::from(queries(30));
+    let locked = at("demo/locked/q.json");
+    world.store.put_with_key(&locked, body, &key).unwrap();
+    let (plain, locked) = ("s3://demo/in/q.json", "s3://demo/locked/q.json");
+    let with_key = Some(key.as_str());
+    let cases = [
+        ("kms:DescribeKey", (plain, with_key), None),
+        ("kms:GenerateDataKey", (plain, None), with_key),
+        ("kms:Decrypt", (plain, None), with_key),
+        ("kms:Decrypt", (locked, None), None),
+    ];
+    for (number, (action, input, output_key)) in cases.into_iter().enumerate() {
+        let runner = world.start_under(Arc::new(world.store.clone()), Arc::new(Without(action)));
+        let name = format!("denied-{number}");
+        let arn = world.segment_with_keys(&name, input, ("s3://demo/out/", output_key));
+        assert_eq!(
+            world.wait_failed(&arn),
+            format!(
+                "Insufficient privileges for accessing data in Amazon S3. {action} on {key} was denied: there is no right to it."
+            )
+        );
+        let written = world.store.list("demo", "out/", None, 10).unwrap();
+        assert_eq!(written.objects, Vec::new(), "{name}");
+        runner.stop();
+    }
+    // With all rights the same job runs.
+    let runner = world.start();
+    let arn = world.segment_with_keys("allowed", (locked, with_key), ("s3://demo/out/", with_key));
+    world.wait_active(&arn);
+    let output = at("demo/out/q.json.out");
+    assert_eq!(world.store.encryption_key(&output).unwrap(), Some(key));
+    runner.stop();
+}
+
+#[test]
+fn a_groups_role_without_a_right_to_its_key_fails_the_groups_jobs() {
+    let (world, key) = sealed_world(|_| ());
+    for action in ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"] {
+        let runner = world.start_under(Arc::new(world.store.clone()), Arc::new(Without(action)));
+        let arn = world.segment(&action[4..], "s3://demo/in/q.json", "s3://demo/out/");
+        let reason = world.wait_failed(&arn);
+        assert!(
+            reason.contains(&format!("{action} on {key} was denied")),
+            "{reason}"
+        );
+        assert_eq!(world.object("demo/out/_CHECK"), None);
+        runner.stop();
+    }
 }

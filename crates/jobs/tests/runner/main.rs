@@ -4,6 +4,7 @@
 
 mod imports;
 mod keys;
+mod rights;
 mod segments;
 mod storage;
 mod support;

@@ -8,7 +8,7 @@ use kindred_catalog::records::{
     Dataset, DatasetGroup, ImportJob, Schema, SegmentJob, SolutionVersion, status,
 };
 use kindred_catalog::{Catalog, NewWork, Record, WorkKind};
-use kindred_jobs::{JobSettings, Layout, Parts, Runner};
+use kindred_jobs::{Authority, Buckets, JobSettings, Layout, Parts, Runner, ServersRights};
 use kindred_store::keys::Secret;
 use kindred_store::keys::master::MasterKey;
 use kindred_store::{
@@ -138,7 +138,7 @@ impl World {
         change(&mut settings);
         let parts = Parts {
             catalog: catalog.clone(),
-            store: Arc::new(store.clone()),
+            store: Buckets::new(Arc::new(store.clone()), Arc::new(ServersRights)),
             keys: keys.clone(),
             clock,
             random,
@@ -256,15 +256,27 @@ impl World {
 
     /// Starts a runner on this world's own store.
     pub(crate) fn start(&self) -> Runner {
-        self.start_on(self.parts.store.clone())
+        self.start_parts(self.parts.clone())
     }
 
     /// Starts a runner that sees the buckets through `store`.
     pub(crate) fn start_on(&self, store: Arc<dyn Store>) -> Runner {
-        let parts = Parts {
-            store,
+        self.start_under(store, Arc::new(ServersRights))
+    }
+
+    /// Starts a runner whose jobs have the rights that `authority` gives them.
+    pub(crate) fn start_under(
+        &self,
+        store: Arc<dyn Store>,
+        authority: Arc<dyn Authority>,
+    ) -> Runner {
+        self.start_parts(Parts {
+            store: Buckets::new(store, authority),
             ..self.parts.clone()
-        };
+        })
+    }
+
+    fn start_parts(&self, parts: Parts) -> Runner {
         let runner = Runner::start(parts).unwrap();
         *self.wake.lock().unwrap() = Some(runner.waker());
         runner
@@ -356,6 +368,16 @@ impl World {
 
     /// Queues a segment job on the version `v` with five users per line.
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
+        self.segment_with_keys(name, (input, None), (output, None))
+    }
+
+    /// The same with a key beside each path.
+    pub(crate) fn segment_with_keys(
+        &self,
+        name: &str,
+        (input, input_key): (&str, Option<&str>),
+        (output, output_key): (&str, Option<&str>),
+    ) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
             scores: false,
@@ -366,9 +388,9 @@ impl World {
             filter_arn: None,
             num_results: 5,
             input_path: input.into(),
-            input_kms_key_arn: None,
+            input_kms_key_arn: input_key.map(str::to_owned),
             output_path: output.into(),
-            output_kms_key_arn: None,
+            output_kms_key_arn: output_key.map(str::to_owned),
             role_arn: "arn:aws:iam::000000000000:role/kindred".into(),
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
@@ -591,6 +613,10 @@ impl Store for GateStore {
             }
         }
         self.inner.read(location, range, etag)
+    }
+
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error> {
+        self.inner.encryption_key(location)
     }
 
     fn head(&self, location: &Location) -> Result<ObjectMeta, Error> {
