@@ -1,19 +1,17 @@
 //! A small signed HTTP client for the program's own subcommands.
 //!
 //! Speaks to a running server as any AWS client would: SigV4 on every request, the JSON protocol
-//! for Personalize, path style for S3. Blocking; plain HTTP only.
+//! for Personalize and keys, path style for S3. Blocking; plain HTTP only.
 
-use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::{Client as HyperClient, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use kindred_server::signing::{Signer, Unsigned};
 use kindred_types::parts::Clock;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
-use time::{OffsetDateTime, macros::format_description};
 
 /// Largest answer this client reads.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -123,14 +121,31 @@ impl Client {
 
     /// Calls a Personalize operation.
     pub(crate) fn personalize(&self, operation: &str, input: &Value) -> Result<Value, ClientError> {
-        let target = format!("AmazonPersonalize.{operation}");
+        self.json(
+            "personalize",
+            &format!("AmazonPersonalize.{operation}"),
+            input,
+        )
+    }
+
+    /// Calls an operation of the key service.
+    pub(crate) fn kms(&self, operation: &str, input: &Value) -> Result<Value, ClientError> {
+        self.json("kms", &format!("TrentService.{operation}"), input)
+    }
+
+    fn json(
+        &self,
+        service: &'static str,
+        target: &str,
+        input: &Value,
+    ) -> Result<Value, ClientError> {
         let body = self.send(Outgoing {
-            service: "personalize",
+            service,
             method: "POST",
             path: "/".to_owned(),
             headers: vec![
                 ("content-type", "application/x-amz-json-1.1"),
-                ("x-amz-target", &target),
+                ("x-amz-target", target),
             ],
             body: Bytes::from(input.to_string()),
         })?;
@@ -231,7 +246,6 @@ impl Client {
         })
     }
 
-    /// Signature version 4 over host, date, content hash and all given headers.
     fn sign(&self, outgoing: Outgoing<'_>) -> Result<http::Request<Full<Bytes>>, ClientError> {
         let Outgoing {
             service,
@@ -240,43 +254,24 @@ impl Client {
             headers,
             body,
         } = outgoing;
-        let host = self.endpoint.trim_start_matches("http://").to_owned();
-        let date = amz_date(self.clock.now().0).map_err(|reason| ClientError::Transport {
+        let unsigned = Unsigned {
+            method,
+            path: &path,
+            host: self.endpoint.trim_start_matches("http://"),
+            headers: &headers,
+            body: &body,
+        };
+        let signer = Signer {
+            access_key: &self.credentials.access_key,
+            secret: &self.credentials.secret,
+            region: &self.region,
+            service,
+        };
+        let signed = signer.sign(&unsigned, self.clock.now().0);
+        let signed = signed.map_err(|reason| ClientError::Transport {
             endpoint: self.endpoint.clone(),
             reason: format!("the system's clock makes no sense: {reason}"),
         })?;
-        let hash = hex::encode(Sha256::digest(&body));
-        let mut signed: Vec<(&str, &str)> = vec![
-            ("host", &host),
-            ("x-amz-content-sha256", &hash),
-            ("x-amz-date", &date),
-        ];
-        signed.extend(headers.iter().copied());
-        signed.sort_unstable();
-        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let names = names.join(";");
-        let lines: String = signed
-            .iter()
-            .map(|(name, value)| format!("{name}:{value}\n"))
-            .collect();
-        let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{hash}");
-        let scope = format!("{}/{}/{service}/aws4_request", &date[..8], self.region);
-        let text = format!(
-            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
-            hex::encode(Sha256::digest(canonical.as_bytes()))
-        );
-        let mut key = mac(
-            format!("AWS4{}", self.credentials.secret).as_bytes(),
-            &date[..8],
-        );
-        for part in [self.region.as_str(), service, "aws4_request"] {
-            key = mac(&key, part);
-        }
-        let signature = hex::encode(mac(&key, &text));
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            self.credentials.access_key
-        );
         let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.endpoint));
@@ -284,7 +279,6 @@ impl Client {
             request = request.header(name, value);
         }
         request
-            .header("authorization", authorization)
             .body(Full::new(body))
             .map_err(|error| self.transport(&error))
     }
@@ -301,12 +295,6 @@ impl Client {
             reason,
         }
     }
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
 }
 
 fn service_error(status: u16, body: &[u8]) -> ClientError {
@@ -341,26 +329,9 @@ fn encode_path(key: &str) -> String {
         .collect()
 }
 
-/// `YYYYMMDD'T'HHMMSS'Z'` of milliseconds since the epoch.
-fn amz_date(ms: i64) -> Result<String, String> {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
-        .map_err(|error| error.to_string())?
-        .format(format)
-        .map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_civil() {
-        assert_eq!(amz_date(0).unwrap(), "19700101T000000Z");
-        assert_eq!(amz_date(951_782_399_000).unwrap(), "20000228T235959Z");
-        assert_eq!(amz_date(951_782_400_999).unwrap(), "20000229T000000Z");
-        assert_eq!(amz_date(1_795_475_293_000).unwrap(), "20261123T230813Z");
-    }
 
     #[test]
     fn keys_are_encoded_byte_by_byte() {

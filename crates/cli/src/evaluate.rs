@@ -215,8 +215,11 @@ impl Run<'_> {
         let invalid_max = self.settings.jobs().import_max_invalid_rows;
         let (scratch, progress) = (&self.scratch, &self.progress);
         let dir = inputs::import(kind, file, schema, scratch, invalid_max, progress)?;
-        let mode = Mode::Full;
-        Ok(Generation { dir, mode })
+        Ok(Generation {
+            dir,
+            vault: Default::default(),
+            mode: Mode::Full,
+        })
     }
 
     fn item_affinity(&self, day: &Day, asked: Option<&Asked>) -> Result<Report, CliError> {

@@ -38,6 +38,7 @@ pub(crate) fn import(
     let options = ImportOptions {
         max_invalid_rows: invalid_max,
         location: file.display().to_string(),
+        ..ImportOptions::default()
     };
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     import::import(

@@ -178,6 +178,7 @@ impl Run<'_> {
         )?;
         let full = |dir| Generation {
             dir,
+            vault: Default::default(),
             mode: Mode::Full,
         };
         let mut items = Vec::new();
@@ -207,6 +208,7 @@ impl Run<'_> {
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),
             settings: settings.training.clone(),
             threads: self.threads(),
+            vault: Default::default(),
         };
         let trained =
             training::train(&request, &out, &self.progress, &self.clock).map_err(failed)?;
@@ -241,6 +243,7 @@ impl Run<'_> {
             block_bytes: self.args.memory.unwrap_or(settings.block_bytes),
             threads: self.threads(),
             scratch_dir: self.scratch.join("blocks"),
+            scratch_vault: Default::default(),
         };
         let input = &self.args.input;
         let source = open_file(input)?;

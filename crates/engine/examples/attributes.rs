@@ -78,6 +78,7 @@ fn imported(kind: DatasetType, file: &str, dir: &Path) -> Result<Generation, Fai
     let schema = schema::infer(kind, &header, &rows)?;
     let generation = Generation {
         dir: dir.join(kind.title()),
+        vault: Default::default(),
         mode: Mode::Full,
     };
     std::fs::create_dir_all(&generation.dir)?;

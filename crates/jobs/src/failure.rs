@@ -40,6 +40,13 @@ impl From<store::Error> for Failure {
             } => Failure::Input(format!(
                 "Insufficient privileges for accessing data in Amazon S3. {operation} on {location} was denied."
             )),
+            store::Error::Key {
+                operation,
+                key,
+                problem,
+            } => Failure::Input(format!(
+                "Insufficient privileges for accessing data in Amazon S3. {operation} on {key} was denied: {problem}."
+            )),
             store::Error::NotFound(location) => {
                 Failure::Input(format!("Invalid S3 path: {location}. No object found."))
             }
@@ -74,7 +81,9 @@ impl From<kindred_engine::data::Error> for Failure {
         match error {
             Error::Stopped => Failure::Stopped,
             Error::Input(reason) => Failure::Input(reason),
+            // A key that was refused travels through files as a store's refusal does through sources.
             Error::Source { source, .. } => source.into(),
+            Error::File { source, .. } if is_of_store(&source) => source.into(),
             Error::Limit { .. } => Failure::Input(error.to_string()),
             other => Failure::Internal(with_causes(&other)),
         }
@@ -86,9 +95,15 @@ impl From<kindred_engine::Error> for Failure {
         match error {
             kindred_engine::Error::Stopped => Failure::Stopped,
             kindred_engine::Error::Data(reason) => Failure::Input(reason),
+            kindred_engine::Error::Io { source, .. } if is_of_store(&source) => source.into(),
             other => Failure::Internal(with_causes(&other)),
         }
     }
+}
+
+fn is_of_store(error: &std::io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<store::Error>())
 }
 
 /// The error with what is below it, for the log.

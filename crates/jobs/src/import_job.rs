@@ -9,12 +9,13 @@ use crate::inputs;
 use crate::role_store::RoleStore;
 use crate::runner::Job;
 use crate::sources::ObjectSource;
+use crate::vaults::Vaults;
 use fail::fail_point;
 use kindred_catalog::records::{Dataset, Generation, ImportJob, Schema, status};
 use kindred_engine::data::Error as DataError;
 use kindred_engine::data::import::{self, ImportOptions, ImportReport};
 use kindred_engine::data::source::Source;
-use kindred_store::{Error as StoreError, Location, ObjectMeta};
+use kindred_store::{Error as StoreError, Location, ObjectMeta, Vault};
 use kindred_types::parts::random_hex;
 use kindred_types::schema::{self, DatasetSchema, Domain};
 use serde_json::json;
@@ -33,11 +34,13 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     })?;
     let schema = parse(&stored)?;
     let staged = job.scratch()?.join("generation");
-    let report = stage(job, &record, &dataset, &schema, &staged)?;
+    // Known before anything is written: sealed files are bound to the generation that they belong to.
+    let id = random_hex(&*job.parts().random, 8);
+    let vault = Vaults::of(job, &dataset.group_arn)?.generation(&id);
+    let report = stage(job, &record, &dataset, &schema, &staged, vault)?;
     job.check_stop()?;
     fail_point!("import::staged");
 
-    let id = random_hex(&*job.parts().random, 8);
     let guard = job.publish_lock();
     publish_directory(&staged, &job.parts().layout.generation(&id))?;
     fail_point!("import::published");
@@ -81,6 +84,7 @@ fn stage(
     dataset: &Dataset,
     schema: &DatasetSchema,
     staged: &Path,
+    vault: Vault,
 ) -> Result<ImportReport, Failure> {
     let parts = job.parts();
     let complete = |failure: Failure| match failure {
@@ -99,6 +103,7 @@ fn stage(
     let options = ImportOptions {
         max_invalid_rows: parts.settings.import_max_invalid_rows,
         location: record.data_location.clone(),
+        vault,
     };
     let report = import::import(schema, &dataset.name, &sources, &options, staged, job).map_err(
         |error| match error {

@@ -61,7 +61,9 @@ pub(crate) fn check_readable(
 ) -> Result<(), Error> {
     store.may_list(&location.bucket, &location.key)?;
     objects.iter().try_for_each(|object| {
-        store.may_read(&Location::new(location.bucket.clone(), object.key.clone()))
+        let object = Location::new(location.bucket.clone(), object.key.clone());
+        store.may_read(&object)?;
+        store.may_decrypt(&object)
     })
 }
 

@@ -29,6 +29,16 @@ impl Layout {
         self.root.join("buckets")
     }
 
+    /// The sealed file of the key ring.
+    pub fn key_ring(&self) -> PathBuf {
+        self.root.join("keys.ring")
+    }
+
+    /// The master key of the key ring, where none is given.
+    pub fn master_key(&self) -> PathBuf {
+        self.root.join("master.key")
+    }
+
     /// Generations of datasets, one directory each.
     pub fn datasets(&self) -> PathBuf {
         self.root.join("datasets")

@@ -27,6 +27,7 @@ mod store_io;
 mod system;
 mod train_job;
 pub mod training;
+mod vaults;
 
 pub use artifacts::{publish_directory, sync_directory};
 pub use authority::{Access, Authority, Refused, Resource, ServersRights};

@@ -6,6 +6,7 @@
 
 use crate::authority::{Access, Authority, Refused, Resource};
 use bytes::Bytes;
+use kindred_store::keys::{self, KeyProblem};
 use kindred_store::{Error, ListPage, Location, ObjectMeta, PartTag, Store};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -15,6 +16,8 @@ const GET: &str = "s3:GetObject";
 const LIST: &str = "s3:ListBucket";
 const PUT: &str = "s3:PutObject";
 const DELETE: &str = "s3:DeleteObject";
+const DECRYPT: &str = "kms:Decrypt";
+const GENERATE_DATA_KEY: &str = "kms:GenerateDataKey";
 
 /// Accesses of one job that are remembered so that each is noted once. A job has at most one
 /// hundred thousand inputs, each with an output.
@@ -71,6 +74,26 @@ impl RoleStore {
         self.ask(PUT, Resource::Object(location))
     }
 
+    /// Fails with [`Error::Key`] unless the role may do `action` with the key.
+    pub fn may_use_key(&self, action: &'static str, key: &str) -> Result<(), Error> {
+        self.ask(action, Resource::Key(key))
+    }
+
+    /// Fails with [`Error::Key`] unless the role may encrypt new objects with the key; one that is
+    /// uploaded in parts needs its data key again for each.
+    pub fn may_write_with_key(&self, key: &str) -> Result<(), Error> {
+        self.may_use_key(GENERATE_DATA_KEY, key)?;
+        self.may_use_key(DECRYPT, key)
+    }
+
+    /// Fails with [`Error::Key`] unless the role may use the key of an encrypted object.
+    pub fn may_decrypt(&self, location: &Location) -> Result<(), Error> {
+        match self.store.encryption_key(location)? {
+            Some(key) => self.may_use_key(DECRYPT, &key),
+            None => Ok(()),
+        }
+    }
+
     /// Fails with [`Error::Denied`] unless the role may list the bucket below the prefix.
     pub fn may_list(&self, bucket: &str, prefix: &str) -> Result<(), Error> {
         self.ask(LIST, Resource::Listing { bucket, prefix })
@@ -93,6 +116,9 @@ impl RoleStore {
         outcome.map_err(|refused| match refused {
             Refused::Denied(reason) => {
                 tracing::info!(arn = %self.job_arn, action, %location, %reason, "access denied");
+                if let Resource::Key(key) = resource {
+                    return keys::refused(action, key, KeyProblem::Denied);
+                }
                 Error::Denied {
                     operation: action,
                     location,
@@ -117,6 +143,11 @@ impl Store for RoleStore {
         self.store.head(location)
     }
 
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error> {
+        self.may_read(location)?;
+        self.store.encryption_key(location)
+    }
+
     fn read(
         &self,
         location: &Location,
@@ -124,6 +155,7 @@ impl Store for RoleStore {
         etag: Option<&str>,
     ) -> Result<Bytes, Error> {
         self.may_read(location)?;
+        self.may_decrypt(location)?;
         self.store.read(location, range, etag)
     }
 
@@ -143,6 +175,17 @@ impl Store for RoleStore {
         self.store.put(location, body)
     }
 
+    fn put_with_key(
+        &self,
+        location: &Location,
+        body: Bytes,
+        key: &str,
+    ) -> Result<ObjectMeta, Error> {
+        self.may_write(location)?;
+        self.may_use_key(GENERATE_DATA_KEY, key)?;
+        self.store.put_with_key(location, body, key)
+    }
+
     fn delete(&self, location: &Location) -> Result<(), Error> {
         self.ask(DELETE, Resource::Object(location))?;
         self.store.delete(location)
@@ -151,6 +194,12 @@ impl Store for RoleStore {
     fn start_upload(&self, location: &Location) -> Result<String, Error> {
         self.may_write(location)?;
         self.store.start_upload(location)
+    }
+
+    fn start_upload_with_key(&self, location: &Location, key: &str) -> Result<String, Error> {
+        self.may_write(location)?;
+        self.may_write_with_key(key)?;
+        self.store.start_upload_with_key(location, key)
     }
 
     fn upload_part(

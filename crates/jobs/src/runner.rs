@@ -11,6 +11,7 @@ use crate::{Buckets, JobSettings, Layout, import_job, segment_job, train_job};
 use kindred_catalog::records::{ImportJob, Record, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Claim, Tx, WorkKind};
 use kindred_engine::progress::Progress;
+use kindred_store::KeyService;
 use kindred_types::parts::{Clock, Random, random_uuid};
 use kindred_types::time::Timestamp;
 use std::collections::HashMap;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// The buckets, for those who have a role.
     pub store: Buckets,
+    /// Customer keys.
+    pub keys: Arc<dyn KeyService>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids.

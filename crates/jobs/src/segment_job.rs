@@ -10,6 +10,7 @@ use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
+use crate::vaults::Vaults;
 use bytes::Bytes;
 use fail::fail_point;
 use kindred_catalog::records::{SegmentJob, SolutionVersion, status};
@@ -17,7 +18,7 @@ use kindred_engine::data::source::Source;
 use kindred_engine::model::AnyModel;
 use kindred_engine::segment::asked;
 use kindred_engine::segment::pipeline::{self, SegmentError, SegmentOptions, Sink};
-use kindred_store::{Error as StoreError, Location, ObjectMeta, Store as _};
+use kindred_store::{Error as StoreError, Location, ObjectMeta, Store as _, Vault};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,7 +41,9 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .model
         .as_deref()
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
-    let scorer = asked::scorer(AnyModel::open(&parts.layout.model(model))?);
+    let vaults = Vaults::of(job, &version.group_arn)?;
+    let files = parts.layout.model(model);
+    let scorer = asked::scorer(AnyModel::open_in(&files, &vaults.model(model))?);
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
@@ -48,7 +51,15 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let store = parts.store.acting_as(Some(&record.role_arn), job.arn());
     abort_journaled(&*store, &uploads)?;
 
-    // All rights are asked for before the first byte is written.
+    // All rights are asked for before the first byte is written. The input is decrypted as it is read;
+    // the key that the request names for it only has to be one that can be used.
+    if let Some(key) = &record.input_kms_key_arn {
+        store.may_use_key("kms:DescribeKey", key)?;
+        parts.keys.describe(key)?;
+    }
+    if let Some(key) = &record.output_kms_key_arn {
+        store.may_write_with_key(key)?;
+    }
     let objects = fix_inputs(job, &store, &input, &record.input_path)?;
     fail_point!("segment::listed");
     let check = Location::new(output.bucket.clone(), format!("{}_CHECK", output.key));
@@ -57,7 +68,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         let key = output_key(&input, &object.key, &output.key);
         store.may_write(&Location::new(output.bucket.clone(), key))?;
     }
-    write_check(&store, &check, &record.output_path)?;
+    write_check(&store, &check, &record)?;
     fail_point!("segment::checked");
 
     let sources: Vec<ObjectSource> = objects
@@ -68,10 +79,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);
-        let writer = ObjectWriter::new(store.clone(), target, Some(uploads.clone()));
+        let writer = ObjectWriter::new(store.clone(), target, Some(uploads.clone()))
+            .with_key(record.output_kms_key_arn.clone());
         Ok(Box::new(ObjectSink { writer }))
     };
-    let options = options(parts, &record, scratch.join("blocks"));
+    let vault = vaults.scratch(&record.arn);
+    let options = options(parts, &record, scratch.join("blocks"), vault);
     let statistics = pipeline::run(&*scorer, &sources, &mut sinks, &options, job, &*parts.clock)
         .map_err(segment_failure)?;
     fail_point!("segment::written");
@@ -92,7 +105,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptions {
+fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf, vault: Vault) -> SegmentOptions {
     let settings = &parts.settings.segment;
     SegmentOptions {
         k: usize::try_from(record.num_results).unwrap_or(1).max(1),
@@ -102,6 +115,7 @@ fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptio
         block_bytes: settings.block_bytes,
         threads: parts.settings.engine_threads(),
         scratch_dir: scratch,
+        scratch_vault: vault,
     }
 }
 
@@ -132,12 +146,17 @@ pub fn output_key(input: &Location, key: &str, output_folder: &str) -> String {
 }
 
 /// Shows that the output can be written, before any work.
-fn write_check(store: &RoleStore, check: &Location, path: &str) -> Result<(), Failure> {
-    match store.put(check, Bytes::new()) {
+fn write_check(store: &RoleStore, check: &Location, record: &SegmentJob) -> Result<(), Failure> {
+    let written = match &record.output_kms_key_arn {
+        Some(key) => store.put_with_key(check, Bytes::new(), key),
+        None => store.put(check, Bytes::new()),
+    };
+    match written {
         Ok(_) => Ok(()),
-        Err(StoreError::NoSuchBucket(_)) => {
-            Err(Failure::Input(format!("Invalid S3 output path: {path}.")))
-        }
+        Err(StoreError::NoSuchBucket(_)) => Err(Failure::Input(format!(
+            "Invalid S3 output path: {}.",
+            record.output_path
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -70,6 +70,7 @@ pub struct ObjectWriter {
     parts: Vec<PartTag>,
     written: u64,
     journal: Option<PathBuf>,
+    key: Option<String>,
 }
 
 impl ObjectWriter {
@@ -84,7 +85,14 @@ impl ObjectWriter {
             parts: Vec::new(),
             written: 0,
             journal,
+            key: None,
         }
+    }
+
+    /// Encrypts the object with `key`, if there is one.
+    pub fn with_key(mut self, key: Option<String>) -> Self {
+        self.key = key;
+        self
     }
 
     /// Bytes written so far.
@@ -96,7 +104,10 @@ impl ObjectWriter {
     pub fn finish(mut self) -> Result<ObjectMeta, Error> {
         let body = Bytes::from(std::mem::take(&mut self.buffer));
         let Some(upload) = self.upload.clone() else {
-            return self.store.put(&self.location, body);
+            return match &self.key {
+                Some(key) => self.store.put_with_key(&self.location, body, key),
+                None => self.store.put(&self.location, body),
+            };
         };
         if !body.is_empty() {
             self.upload_part(&upload, body)?;
@@ -125,7 +136,10 @@ impl ObjectWriter {
         let upload = match &self.upload {
             Some(upload) => upload.clone(),
             None => {
-                let upload = self.store.start_upload(&self.location)?;
+                let upload = match &self.key {
+                    Some(key) => self.store.start_upload_with_key(&self.location, key),
+                    None => self.store.start_upload(&self.location),
+                }?;
                 self.upload = Some(upload.clone());
                 if let Some(journal) = &self.journal {
                     note_upload(journal, &self.location, &upload).map_err(|source| Error::Io {

@@ -8,6 +8,7 @@ use crate::artifacts::publish_directory;
 use crate::failure::Failure;
 use crate::runner::Job;
 use crate::training::{self, Recipe, TrainRequest};
+use crate::vaults::Vaults;
 use fail::fail_point;
 use kindred_catalog::records::{self, Dataset, SolutionVersion, status};
 use kindred_engine::data::dataset::Generation;
@@ -18,10 +19,16 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
     let (version, interactions) = fix_snapshot(job)?;
     let layout = &job.parts().layout;
+    let vaults = Vaults::of(job, &version.group_arn)?;
+    // Known before anything is written: sealed files are bound to the model that they belong to.
+    let id = random_hex(&*job.parts().random, 8);
     let generations = |records: &[records::Generation]| -> Vec<Generation> {
         let each = records.iter();
-        each.map(|record| training::generation(&layout.generation(&record.id), record))
-            .collect()
+        each.map(|record| {
+            let vault = vaults.generation(&record.id);
+            training::generation(&layout.generation(&record.id), vault, record)
+        })
+        .collect()
     };
     let staged = job.scratch()?.join("model");
     if staged.exists() {
@@ -36,12 +43,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         config: version.config.clone(),
         settings: job.parts().settings.training.clone(),
         threads: job.parts().settings.engine_threads(),
+        vault: vaults.model(&id),
     };
     let trained = training::train(&request, &staged, job, &*job.parts().clock)?;
     job.check_stop()?;
     fail_point!("train::staged");
 
-    let id = random_hex(&*job.parts().random, 8);
     let guard = job.publish_lock();
     publish_directory(&staged, &job.parts().layout.model(&id))?;
     fail_point!("train::published");

@@ -12,6 +12,7 @@ use kindred_engine::model::RECIPE_ITEM_ATTRIBUTE_AFFINITY;
 use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{self, TrainOptions};
 use kindred_engine::recipes::item_attribute_affinity;
+use kindred_store::Vault;
 use kindred_types::parts::Clock;
 use kindred_types::schema::DatasetType;
 use serde_json::{Value, json};
@@ -58,6 +59,8 @@ pub struct TrainRequest {
     pub settings: TrainingSettings,
     /// Threads of the engine.
     pub threads: usize,
+    /// How the model's files are kept.
+    pub vault: Vault,
 }
 
 /// What training reports.
@@ -117,13 +120,13 @@ pub fn train(
         Recipe::ItemAffinity => {
             let mut trained = item_affinity::train(&data, &options, progress, clock)?;
             trained.model.card_mut().snapshot = snapshot;
-            trained.model.save(out_dir)?;
+            trained.model.save_in(out_dir, &request.vault)?;
             (trained.metrics, trained.timings)
         }
         Recipe::ItemAttributeAffinity => {
             let mut trained = item_attribute_affinity::train(&data, &options, progress, clock)?;
             trained.model.card_mut().snapshot = snapshot;
-            trained.model.save(out_dir)?;
+            trained.model.save_in(out_dir, &request.vault)?;
             (trained.metrics, trained.timings)
         }
     };
@@ -149,7 +152,7 @@ pub fn train(
 }
 
 /// A generation of the catalog as the engine reads it.
-pub fn generation(directory: &Path, record: &records::Generation) -> Generation {
+pub fn generation(directory: &Path, vault: Vault, record: &records::Generation) -> Generation {
     let mode = if record.mode == "INCREMENTAL" {
         Mode::Incremental
     } else {
@@ -157,6 +160,7 @@ pub fn generation(directory: &Path, record: &records::Generation) -> Generation 
     };
     Generation {
         dir: directory.to_owned(),
+        vault,
         mode,
     }
 }

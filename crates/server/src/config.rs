@@ -341,6 +341,25 @@ keys! {
 }
 
 keys! {
+    /// Customer keys: the key service inside, or another one.
+    Kms {
+        /// File with the master key that seals the key ring, 32 bytes as 64 hexadecimal digits or
+        /// base64, readable by its owner only. Empty: the variable `KINDRED_MASTER_KEY`, else the
+        /// system credential `kindred-master-key` (in `$CREDENTIALS_DIRECTORY`), else
+        /// `master.key` in the data directory, which is made with the first key.
+        master_key_file: String = String::new(),
+        /// Another key service instead, `http://HOST:PORT`, that speaks the protocol of AWS KMS.
+        /// Empty: the one inside. Nothing but this address is connected to.
+        endpoint: String = String::new(),
+        /// Region that requests to it are signed for. Empty: `region`.
+        region: String = String::new(),
+        /// File in the AWS shared-credentials format whose first profile signs requests to it,
+        /// readable by its owner only.
+        credentials_file: String = String::new(),
+    }
+}
+
+keys! {
     /// Quotas of the original service; 0 is no limit. Reached ones answer LimitExceededException.
     Quotas {
         /// Schemas (500 on AWS).
@@ -386,6 +405,8 @@ pub struct Settings {
     pub training: Training,
     /// `segment.*`
     pub segment: Segment,
+    /// `kms.*`
+    pub kms: Kms,
     /// `quotas.*`
     pub quotas: Quotas,
 }
@@ -461,6 +482,7 @@ impl Settings {
             Some(("import", name)) => self.import.set(name, text),
             Some(("training", name)) => self.training.set(name, text),
             Some(("segment", name)) => self.segment.set(name, text),
+            Some(("kms", name)) => self.kms.set(name, text),
             Some(("quotas", name)) => self.quotas.set(name, text),
             Some(_) => None,
         };
@@ -580,6 +602,7 @@ fn all_keys() -> Vec<Key> {
         Import::keys("import."),
         Training::keys("training."),
         Segment::keys("segment."),
+        Kms::keys("kms."),
         Quotas::keys("quotas."),
     ]
     .into_iter()

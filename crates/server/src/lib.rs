@@ -8,12 +8,14 @@ pub mod error;
 mod http;
 mod identity;
 pub mod keys;
+mod kms;
 pub mod logs;
 pub mod ops;
 pub mod parts;
 mod policy;
 mod s3;
 mod server;
+pub mod signing;
 mod sigv4;
 
 pub use config::Settings;

@@ -12,6 +12,7 @@ use crate::identity::{
     Audited, BucketPolicies, Identity, IdentityPlane, KnownCallers, RoleAuthority,
 };
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
+use crate::kms::{KeyPlane, RemoteKeys, RemoteSettings};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
 use crate::s3::{S3Parts, S3Plane};
@@ -20,7 +21,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
 use kindred_jobs::{Authority, Buckets, Failure, Layout, Parts, Runner, ServersRights};
-use kindred_store::EmbeddedStore;
+use kindred_store::keys::master::MasterKey;
+use kindred_store::{EmbeddedStore, KeyRing, KeyService};
 use kindred_types::parts::{Clock, Random};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,11 @@ use tokio::task::JoinHandle;
 
 /// Version of the data directory's form. Older ones open, newer ones are refused untouched.
 const FORMAT: u32 = 1;
+
+/// Holds the master key of the key ring.
+const MASTER_KEY_VARIABLE: &str = "KINDRED_MASTER_KEY";
+/// The name of the master key among the system's credentials.
+const MASTER_KEY_CREDENTIAL: &str = "kindred-master-key";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +93,9 @@ pub enum StartError {
     /// Roles and policies.
     #[error("roles and policies: {0}")]
     Identity(String),
+    /// The key ring, its master key, or the key service elsewhere.
+    #[error("customer keys: {0}")]
+    KeyRing(kindred_store::Error),
     /// The job runner.
     #[error("the job runner did not start: {0}")]
     Jobs(#[from] Failure),
@@ -118,7 +128,9 @@ impl Server {
         let lock = claim_directory(layout.root())?;
         let operator = FileKeys::open(&layout.root().join("credentials"), &*random)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone())?);
-        let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())?;
+        let (ring, customer_keys) = open_key_service(&settings, &layout, &clock, &random)?;
+        let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())?
+            .with_keys(customer_keys.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("http")
@@ -158,12 +170,21 @@ impl Server {
             clock: clock.clone(),
             random: random.clone(),
             layout: layout.clone(),
+            keys: customer_keys.clone(),
             settings: settings.jobs(),
         })?;
         let verifier = Verifier {
             keys: keys.clone(),
             mode: settings.auth,
             clock: clock.clone(),
+        };
+        let kms = KeyPlane {
+            verifier: verifier.clone(),
+            callers: callers.clone(),
+            audit: audit.clone(),
+            ring,
+            account: settings.account(),
+            random: random.clone(),
         };
         let identity = IdentityPlane {
             identity,
@@ -187,10 +208,18 @@ impl Server {
             callers,
             audit,
             limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
-            context: context(&settings, catalog, &runner, &clock, &random),
+            context: context(
+                &settings,
+                catalog,
+                customer_keys,
+                &runner,
+                &clock,
+                &random,
+            ),
         };
         let planes = Planes {
             control: Arc::new(control),
+            kms: Arc::new(kms),
             forms: Arc::new(identity),
             s3: Arc::new(s3),
             random,
@@ -260,16 +289,76 @@ impl Server {
     }
 }
 
+/// The key service of the configuration: the ring inside, or another one and no ring.
+fn open_key_service(
+    settings: &Settings,
+    layout: &Layout,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<(Option<Arc<KeyRing>>, Arc<dyn KeyService>), StartError> {
+    let kms = &settings.kms;
+    if kms.endpoint.is_empty() {
+        let ring = Arc::new(open_key_ring(settings, layout, clock, random)?);
+        return Ok((Some(ring.clone()), ring));
+    }
+    let region = if kms.region.is_empty() {
+        &settings.region
+    } else {
+        &kms.region
+    };
+    let at = RemoteSettings {
+        endpoint: kms.endpoint.clone(),
+        region: region.clone(),
+        credentials_file: kms.credentials_file.clone().into(),
+    };
+    let remote = RemoteKeys::new(&at, clock.clone()).map_err(StartError::KeyRing)?;
+    Ok((None, Arc::new(remote)))
+}
+
+/// Opens the key ring with the first master key that is there: of the configuration, the
+/// environment, the system's credentials, the data directory.
+fn open_key_ring(
+    settings: &Settings,
+    layout: &Layout,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<KeyRing, StartError> {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(|directory| Path::new(&directory).join(MASTER_KEY_CREDENTIAL))
+        .filter(|path| path.exists());
+    let master = if !settings.kms.master_key_file.is_empty() {
+        MasterKey::from_file(Path::new(&settings.kms.master_key_file))
+    } else if let Ok(text) = std::env::var(MASTER_KEY_VARIABLE) {
+        MasterKey::from_text(&text, MASTER_KEY_VARIABLE)
+    } else if let Some(path) = credential {
+        MasterKey::from_file(&path)
+    } else {
+        Ok(MasterKey::Own(layout.master_key()))
+    };
+    let opened = master.and_then(|master| {
+        KeyRing::open(
+            &layout.key_ring(),
+            settings.account(),
+            master,
+            clock.clone(),
+            random.clone(),
+        )
+    });
+    opened.map_err(StartError::KeyRing)
+}
+
 /// What operations work with; caller and request id come with each request.
 fn context(
     settings: &Settings,
     catalog: Arc<Catalog>,
+    customer_keys: Arc<dyn KeyService>,
     runner: &Runner,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
 ) -> Context {
     Context {
         catalog,
+        customer_keys,
         clock: clock.clone(),
         random: random.clone(),
         settings: Arc::new(settings.clone()),

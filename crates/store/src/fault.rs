@@ -157,6 +157,10 @@ impl Store for FaultStore {
         self.run(Call::Head, location, || self.inner.head(location))
     }
 
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error> {
+        self.inner.encryption_key(location)
+    }
+
     fn read(
         &self,
         location: &Location,

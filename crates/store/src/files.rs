@@ -6,7 +6,8 @@
 //! else; a plain file in a sealed vault is refused. A vault has one data key of the key service for
 //! what it writes; each file derives its own from that.
 
-use crate::keys::{Context, DataKey, KeyService, Secret};
+use crate::Error;
+use crate::keys::{Context, DataKey, KeyProblem, KeyService, Secret};
 use crate::seal::{Broken, HEADER_BYTES_MAX, Header, Opener, Sealer};
 use kindred_types::parts::Random;
 use std::fs::File;
@@ -150,7 +151,14 @@ impl Sealing {
         let secret = self
             .keys
             .decrypt(&self.key, &header.wrapped, &self.context())
-            .map_err(io::Error::other)?;
+            .map_err(|error| match error {
+                // The key is there and works: the file is not one of this directory.
+                Error::Key {
+                    problem: KeyProblem::Ciphertext,
+                    ..
+                } => broken(Broken),
+                other => io::Error::other(other),
+            })?;
         *opened = Some((header.wrapped.clone(), secret.clone()));
         Ok(secret)
     }

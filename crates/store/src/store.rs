@@ -146,6 +146,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Facts about one object.
     fn head(&self, location: &Location) -> Result<ObjectMeta, Error>;
 
+    /// The ARN of the key that an object is encrypted with, if it is.
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error>;
+
     /// The bytes `range` of an object, clipped to its end. With `etag`, fails with
     /// [`Error::Changed`] when the object is no longer that one.
     fn read(

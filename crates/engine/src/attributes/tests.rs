@@ -34,6 +34,7 @@ fn examples() -> (Vec<String>, ItemAttributes) {
     let dir = tempfile::tempdir().unwrap();
     let generation = Generation {
         dir: dir.path().join("g"),
+        vault: Default::default(),
         mode: Mode::Full,
     };
     let source = MemorySource::new("items.csv", csv.as_bytes().to_vec());

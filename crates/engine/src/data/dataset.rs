@@ -5,19 +5,20 @@
 //! the schema grew later, reads as null. Which row of an id is in force, and which interactions are
 //! duplicates, is decided by `data::table` and `data::snapshot`.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Schema};
+use kindred_store::Vault;
 use kindred_types::schema::{DatasetSchema, DatasetType, Field, FieldType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Error;
 use super::manifest::{Manifest, Part};
+use crate::files::ParquetFile;
 use crate::progress::Progress;
 
 const BATCH_ROWS: usize = 32 << 10;
@@ -34,10 +35,12 @@ pub enum Mode {
 }
 
 /// What one import wrote.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Generation {
     /// Where its files lie.
     pub dir: PathBuf,
+    /// How they are kept.
+    pub vault: Vault,
     /// How it relates to those before it.
     pub mode: Mode,
 }
@@ -46,7 +49,14 @@ pub struct Generation {
 #[derive(Debug)]
 pub struct Dataset {
     kind: DatasetType,
-    generations: Vec<(PathBuf, Manifest)>,
+    generations: Vec<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    dir: PathBuf,
+    vault: Vault,
+    manifest: Manifest,
 }
 
 impl Dataset {
@@ -65,7 +75,7 @@ impl Dataset {
         let generations = generations
             .iter()
             .map(|generation| {
-                let manifest = Manifest::read(&generation.dir)?;
+                let manifest = Manifest::read(&generation.dir, &generation.vault)?;
                 if manifest.schema.kind != kind {
                     return Err(Error::Misuse(format!(
                         "{} holds {}, not {}",
@@ -74,7 +84,11 @@ impl Dataset {
                         kind.title()
                     )));
                 }
-                Ok((generation.dir.clone(), manifest))
+                Ok(Opened {
+                    dir: generation.dir.clone(),
+                    vault: generation.vault.clone(),
+                    manifest,
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Dataset { kind, generations })
@@ -84,7 +98,7 @@ impl Dataset {
     pub fn rows(&self) -> u64 {
         self.generations
             .iter()
-            .map(|(_, manifest)| manifest.rows)
+            .map(|generation| generation.manifest.rows)
             .sum()
     }
 
@@ -92,7 +106,7 @@ impl Dataset {
     pub fn fields(&self) -> &[Field] {
         self.generations
             .last()
-            .map_or(&[], |(_, manifest)| &manifest.schema.fields)
+            .map_or(&[], |generation| &generation.manifest.schema.fields)
     }
 
     /// Hands `each` all rows in order, batch by batch, with the newest generation's columns in
@@ -105,12 +119,17 @@ impl Dataset {
         let step = format!("read {}", self.kind.title());
         let (mut done, total) = (0, self.rows());
         let fields = self.fields();
-        for (dir, manifest) in &self.generations {
+        for Opened {
+            dir,
+            vault,
+            manifest,
+        } in &self.generations
+        {
             for part in &manifest.parts {
                 let path = dir.join(&part.name);
-                check(&path, part)?;
-                let file = File::open(&path).map_err(Error::file(&path))?;
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+                check(vault, &path, part)?;
+                let file = vault.open(&path).map_err(Error::file(&path))?;
+                let builder = ParquetRecordBatchReaderBuilder::try_new(ParquetFile::new(file))
                     .map_err(Error::parquet(&path))?;
                 let mask = ProjectionMask::columns(
                     builder.parquet_schema(),
@@ -212,8 +231,8 @@ fn aligned(batch: &RecordBatch, fields: &[Field], path: &Path) -> Result<RecordB
 }
 
 /// Compares a part file with what the manifest says of it.
-fn check(path: &Path, part: &Part) -> Result<(), Error> {
-    let mut file = File::open(path).map_err(Error::file(path))?;
+fn check(vault: &Vault, path: &Path, part: &Part) -> Result<(), Error> {
+    let mut file = vault.open(path).map_err(Error::file(path))?;
     let mut buffer = vec![0; CHECK_BYTES];
     let (mut bytes, mut crc32c) = (0, 0);
     loop {

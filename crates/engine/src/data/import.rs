@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kindred_store::Vault;
 use kindred_types::schema::{DatasetSchema, DatasetType, Field, STRING_CHARACTERS_MAX};
 
 use super::csv::{self, COLUMNS_MAX, Record};
@@ -39,6 +40,8 @@ pub struct ImportOptions {
     pub max_invalid_rows: u64,
     /// What the user gave as the location; named when there is no data.
     pub location: String,
+    /// How the files of the generation are kept.
+    pub vault: Vault,
 }
 
 /// What an import did.
@@ -83,7 +86,7 @@ pub fn import(
         sources,
         options,
         progress,
-        writer: PartWriter::new(schema, out_dir),
+        writer: PartWriter::new(schema, out_dir, &options.vault),
         bytes_read: Arc::new(AtomicU64::new(0)),
         rows: 0,
         invalid: Vec::new(),
@@ -146,7 +149,7 @@ impl Job<'_> {
         let parts = self.writer.finish()?;
         let manifest = Manifest::new(self.schema.clone(), parts);
         let dir = self.writer.dir();
-        manifest.write(dir)?;
+        manifest.write(dir, &self.options.vault)?;
         let mut files: Vec<PathBuf> = manifest
             .parts
             .iter()

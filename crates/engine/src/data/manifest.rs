@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use kindred_store::Vault;
 use kindred_types::schema::DatasetSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ impl Manifest {
     }
 
     /// Writes the manifest into `dir` and makes it and the directory durable.
-    pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
+    pub(crate) fn write(&self, dir: &Path, vault: &Vault) -> Result<(), Error> {
         let path = dir.join(FILE_NAME);
         let sealed = Sealed {
             manifest: self.clone(),
@@ -63,9 +64,9 @@ impl Manifest {
             .map_err(Error::file(&path))?;
         let staged = dir.join("generation.json.new");
         let write = || -> io::Result<()> {
-            let mut file = File::create(&staged)?;
+            let mut file = vault.create(&staged)?;
             file.write_all(&text)?;
-            file.sync_all()?;
+            file.finish()?;
             std::fs::rename(&staged, &path)?;
             File::open(dir)?.sync_all()
         };
@@ -73,14 +74,15 @@ impl Manifest {
     }
 
     /// Reads the manifest of `dir` and checks it against its own checksum.
-    pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(dir: &Path, vault: &Vault) -> Result<Self, Error> {
         let path = dir.join(FILE_NAME);
         let damaged = |detail: String| Error::Damaged {
             path: path.clone(),
             detail,
         };
         let mut text = Vec::new();
-        File::open(&path)
+        vault
+            .open(&path)
             .and_then(|file| file.take(MANIFEST_BYTES_MAX).read_to_end(&mut text))
             .map_err(Error::file(&path))?;
         let sealed: Sealed =

@@ -248,6 +248,7 @@ mod tests {
         let add = |name: &str, mode, schema: &_, csv: &str| {
             let generation = Generation {
                 dir: dir.path().join(name),
+                vault: Default::default(),
                 mode,
             };
             let source = MemorySource::new("items.csv", csv.as_bytes().to_vec());

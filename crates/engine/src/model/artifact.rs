@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array};
+use kindred_store::Vault;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Card, History, Model, Parts, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 use crate::error::Error;
+use crate::files::ParquetFile;
 
 pub(super) const TENSORS: &str = "model.safetensors";
 pub(super) const USERS: &str = "users.parquet";
@@ -43,9 +45,14 @@ const CARD_BYTES_MAX: u64 = 16 << 20;
 impl Model {
     /// Writes the model into `dir`, which must exist.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
-        self.save_towers(dir)?;
-        self.write_history(&dir.join(HISTORY))?;
-        write_card(dir, self.card(), &[TENSORS, USERS, ITEMS, HISTORY])
+        self.save_in(dir, &Vault::plain())
+    }
+
+    /// Like [`Model::save`], with files that are kept in `vault`.
+    pub fn save_in(&self, dir: &Path, vault: &Vault) -> Result<(), Error> {
+        self.save_towers(dir, vault)?;
+        self.write_history(&dir.join(HISTORY), vault)?;
+        write_card(dir, vault, self.card(), &[TENSORS, USERS, ITEMS, HISTORY])
     }
 
     /// Reads the model in `dir` and checks every file against the card.
@@ -54,7 +61,12 @@ impl Model {
     /// [`Error::Damaged`] where a file is not what the card says, and [`Error::Input`] for a model that
     /// is asked for attributes.
     pub fn open(dir: &Path) -> Result<Model, Error> {
-        let card = read_card(&dir.join(CARD))?;
+        Model::open_in(dir, &Vault::plain())
+    }
+
+    /// Like [`Model::open`], for files that are kept in `vault`.
+    pub fn open_in(dir: &Path, vault: &Vault) -> Result<Model, Error> {
+        let card = read_card(&dir.join(CARD), vault)?;
         if card.recipe == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
             return Err(Error::Input(format!(
                 "the model in {} is one of {RECIPE_ITEM_ATTRIBUTE_AFFINITY}: \
@@ -62,17 +74,22 @@ impl Model {
                 dir.display()
             )));
         }
-        check_files(dir, &card, &[TENSORS, USERS, ITEMS, HISTORY])?;
-        let history = read_history(&dir.join(HISTORY), card.items)?;
-        Model::open_with(dir, card, history)
+        check_files(dir, vault, &card, &[TENSORS, USERS, ITEMS, HISTORY])?;
+        let history = read_history(&dir.join(HISTORY), vault, card.items)?;
+        Model::open_with(dir, vault, card, history)
     }
 
     /// Reads everything but the history; the files were checked.
-    pub(super) fn open_with(dir: &Path, card: Card, history: History) -> Result<Model, Error> {
-        let users = read_ids(&dir.join(USERS), card.users)?;
-        let items = read_ids(&dir.join(ITEMS), card.items)?;
+    pub(super) fn open_with(
+        dir: &Path,
+        vault: &Vault,
+        card: Card,
+        history: History,
+    ) -> Result<Model, Error> {
+        let users = read_ids(&dir.join(USERS), vault, card.users)?;
+        let items = read_ids(&dir.join(ITEMS), vault, card.items)?;
         let path = dir.join(TENSORS);
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let bytes = vault.read(&path).map_err(Error::io(&path))?;
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| Error::damaged(&path, error.to_string()))?;
         let read = |name: &str, shape: &[usize]| read_tensor(&path, &tensors, name, shape);
@@ -97,13 +114,13 @@ impl Model {
     }
 
     /// Writes ids, vectors and offsets.
-    pub(super) fn save_towers(&self, dir: &Path) -> Result<(), Error> {
-        self.write_tensors(&dir.join(TENSORS))?;
-        write_ids(&dir.join(USERS), "USER_ID", self.users())?;
-        write_ids(&dir.join(ITEMS), "ITEM_ID", self.items())
+    pub(super) fn save_towers(&self, dir: &Path, vault: &Vault) -> Result<(), Error> {
+        self.write_tensors(&dir.join(TENSORS), vault)?;
+        write_ids(&dir.join(USERS), vault, "USER_ID", self.users())?;
+        write_ids(&dir.join(ITEMS), vault, "ITEM_ID", self.items())
     }
 
-    fn write_tensors(&self, path: &Path) -> Result<(), Error> {
+    fn write_tensors(&self, path: &Path, vault: &Vault) -> Result<(), Error> {
         let (n, m, d) = (self.users.len(), self.items.len(), self.dimension);
         let bytes: [(&str, Vec<usize>, Vec<u8>); 5] = [
             ("user_vectors", vec![n, d], le_bytes(&self.user_vectors)),
@@ -120,13 +137,18 @@ impl Model {
             views.push((*name, view));
         }
         let none: Option<HashMap<String, String>> = None;
+        if vault.is_sealed() {
+            let bytes = safetensors::tensor::serialize(views, none).map_err(broken)?;
+            return write_file(path, vault, &bytes);
+        }
+        // Without the copy in memory.
         safetensors::tensor::serialize_to_file(views, none, path).map_err(broken)?;
         File::open(path)
             .and_then(|file| file.sync_all())
             .map_err(Error::io(path))
     }
 
-    fn write_history(&self, path: &Path) -> Result<(), Error> {
+    fn write_history(&self, path: &Path, vault: &Vault) -> Result<(), Error> {
         let history = self.history();
         let mut items = Vec::with_capacity(history.users.len());
         for item in 0..self.items.len() {
@@ -134,6 +156,7 @@ impl Model {
         }
         write_table(
             path,
+            vault,
             &["user", "item", "score"],
             history.users.len(),
             |rows| {
@@ -147,33 +170,48 @@ impl Model {
     }
 }
 
-fn write_ids(path: &Path, column: &str, ids: &[String]) -> Result<(), Error> {
-    write_table(path, &[column], ids.len(), |rows| {
+fn write_file(path: &Path, vault: &Vault, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = vault.create(path).map_err(Error::io(path))?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    file.finish().map_err(Error::io(path))
+}
+
+fn write_ids(path: &Path, vault: &Vault, column: &str, ids: &[String]) -> Result<(), Error> {
+    write_table(path, vault, &[column], ids.len(), |rows| {
         vec![Arc::new(StringArray::from_iter_values(ids[rows].iter()))]
     })
 }
 
 /// Writes the card, with the checksums of `files`, and syncs the folder.
-pub(super) fn write_card(dir: &Path, card: &Card, files: &[&str]) -> Result<(), Error> {
+pub(super) fn write_card(
+    dir: &Path,
+    vault: &Vault,
+    card: &Card,
+    files: &[&str],
+) -> Result<(), Error> {
     let mut card = card.clone();
     card.format = FORMAT;
     card.checksums.clear();
     for &name in files {
-        card.checksums.insert(name.into(), sha256(&dir.join(name))?);
+        let sum = sha256(&dir.join(name), vault)?;
+        card.checksums.insert(name.into(), sum);
     }
     let path = dir.join(CARD);
     let mut text = serde_json::to_vec_pretty(&card)
         .map_err(|error| Error::io(&path)(std::io::Error::other(error)))?;
     text.push(b'\n');
-    let mut file = File::create(&path).map_err(Error::io(&path))?;
-    file.write_all(&text).map_err(Error::io(&path))?;
-    file.sync_all().map_err(Error::io(&path))?;
+    write_file(&path, vault, &text)?;
     let folder = File::open(dir).map_err(Error::io(dir))?;
     folder.sync_all().map_err(Error::io(dir))
 }
 
 /// Compares `files` with the card's checksums.
-pub(super) fn check_files(dir: &Path, card: &Card, files: &[&str]) -> Result<(), Error> {
+pub(super) fn check_files(
+    dir: &Path,
+    vault: &Vault,
+    card: &Card,
+    files: &[&str],
+) -> Result<(), Error> {
     for &name in files {
         let path = dir.join(name);
         let Some(expected) = card.checksums.get(name) else {
@@ -182,7 +220,7 @@ pub(super) fn check_files(dir: &Path, card: &Card, files: &[&str]) -> Result<(),
                 format!("it has no checksum of {name}"),
             ));
         };
-        let found = sha256(&path)?;
+        let found = sha256(&path, vault)?;
         if found != *expected {
             return Err(Error::damaged(
                 &path,
@@ -196,6 +234,7 @@ pub(super) fn check_files(dir: &Path, card: &Card, files: &[&str]) -> Result<(),
 /// Writes a table in batches that `columns` makes from row ranges, which come in order.
 pub(super) fn write_table(
     path: &Path,
+    vault: &Vault,
     names: &[&str],
     rows: usize,
     mut columns: impl FnMut(Range<usize>) -> Vec<ArrayRef>,
@@ -212,7 +251,7 @@ pub(super) fn write_table(
         .set_compression(Compression::SNAPPY)
         .set_created_by("kindred".into())
         .build();
-    let file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
+    let file = BufWriter::new(vault.create(path).map_err(Error::io(path))?);
     let schema = batch(0..0)?.schema();
     let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
     for from in (0..rows).step_by(BATCH_ROWS) {
@@ -223,16 +262,16 @@ pub(super) fn write_table(
     let file = buffer
         .into_inner()
         .map_err(|error| Error::io(path)(error.into_error()))?;
-    file.sync_all().map_err(Error::io(path))
+    file.finish().map_err(Error::io(path))
 }
 
 /// Which recipe the model in `dir` is of.
-pub(super) fn recipe(dir: &Path) -> Result<String, Error> {
-    read_card(&dir.join(CARD)).map(|card| card.recipe)
+pub(super) fn recipe(dir: &Path, vault: &Vault) -> Result<String, Error> {
+    read_card(&dir.join(CARD), vault).map(|card| card.recipe)
 }
 
-pub(super) fn read_card(path: &Path) -> Result<Card, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
+pub(super) fn read_card(path: &Path, vault: &Vault) -> Result<Card, Error> {
+    let file = vault.open(path).map_err(Error::io(path))?;
     let mut text = Vec::new();
     file.take(CARD_BYTES_MAX)
         .read_to_end(&mut text)
@@ -251,9 +290,9 @@ pub(super) fn read_card(path: &Path) -> Result<Card, Error> {
     Ok(card)
 }
 
-fn read_ids(path: &Path, count: usize) -> Result<Vec<String>, Error> {
+fn read_ids(path: &Path, vault: &Vault, count: usize) -> Result<Vec<String>, Error> {
     let mut ids = Vec::new();
-    each_batch(path, |batch| {
+    each_batch(path, vault, |batch| {
         let column = batch.column(0).as_any().downcast_ref::<StringArray>()?;
         if column.null_count() > 0 {
             return None;
@@ -270,13 +309,13 @@ fn read_ids(path: &Path, count: usize) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
-fn read_history(path: &Path, items: usize) -> Result<History, Error> {
+fn read_history(path: &Path, vault: &Vault, items: usize) -> Result<History, Error> {
     let mut history = History {
         starts: vec![0; items + 1],
         ..History::default()
     };
     let mut last = 0;
-    each_batch(path, |batch| {
+    each_batch(path, vault, |batch| {
         let users = batch
             .column_by_name("user")?
             .as_any()
@@ -308,10 +347,11 @@ fn read_history(path: &Path, items: usize) -> Result<History, Error> {
 
 pub(super) fn each_batch(
     path: &Path,
+    vault: &Vault,
     mut each: impl FnMut(&RecordBatch) -> Option<()>,
 ) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+    let file = vault.open(path).map_err(Error::io(path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(ParquetFile::new(file))
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(|error| Error::damaged(path, error.to_string()))?;
     for batch in reader {
@@ -357,8 +397,8 @@ fn le_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-fn sha256(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+fn sha256(path: &Path, vault: &Vault) -> Result<String, Error> {
+    let mut file = vault.open(path).map_err(Error::io(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 18];
     loop {

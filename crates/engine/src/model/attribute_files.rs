@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array};
+use kindred_store::Vault;
 use kindred_types::schema::FieldType;
 
 use super::artifact::{
@@ -28,13 +29,18 @@ impl AttributeModel {
     /// # Errors
     /// [`Error::Io`]; [`Error::Input`] for a model whose head was not fitted.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.save_in(dir, &Vault::plain())
+    }
+
+    /// Like [`AttributeModel::save`], with files that are kept in `vault`.
+    pub fn save_in(&self, dir: &Path, vault: &Vault) -> Result<(), Error> {
         if self.head().is_none() {
             return Err(Error::Input("the model has no head yet".into()));
         }
-        self.model().save_towers(dir)?;
-        write_counts(&dir.join(HISTORY), self.counts())?;
-        write_attributes(&dir.join(ATTRIBUTES), self.index())?;
-        write_card(dir, self.card(), &FILES)
+        self.model().save_towers(dir, vault)?;
+        write_counts(&dir.join(HISTORY), vault, self.counts())?;
+        write_attributes(&dir.join(ATTRIBUTES), vault, self.index())?;
+        write_card(dir, vault, self.card(), &FILES)
     }
 
     /// Reads the model in `dir` and checks every file against the card.
@@ -43,8 +49,13 @@ impl AttributeModel {
     /// [`Error::Damaged`] where a file is not what the card says, and [`Error::Input`] for a model that
     /// is asked for items.
     pub fn open(dir: &Path) -> Result<AttributeModel, Error> {
+        AttributeModel::open_in(dir, &Vault::plain())
+    }
+
+    /// Like [`AttributeModel::open`], for files that are kept in `vault`.
+    pub fn open_in(dir: &Path, vault: &Vault) -> Result<AttributeModel, Error> {
         let path = dir.join(CARD);
-        let card = read_card(&path)?;
+        let card = read_card(&path, vault)?;
         if card.recipe != RECIPE_ITEM_ATTRIBUTE_AFFINITY {
             return Err(Error::Input(format!(
                 "the model in {} is one of {}: it is asked for itemId, not for itemAttributes",
@@ -52,27 +63,27 @@ impl AttributeModel {
                 card.recipe
             )));
         }
-        check_files(dir, &card, &FILES)?;
+        check_files(dir, vault, &card, &FILES)?;
         let head = card.attribute_head.as_ref();
         let head = head.ok_or_else(|| Error::damaged(&path, "it has no attribute_head"))?;
-        let index = read_attributes(&dir.join(ATTRIBUTES), &head.columns)?;
-        let counts = read_counts(&dir.join(HISTORY), card.items)?;
+        let index = read_attributes(&dir.join(ATTRIBUTES), vault, &head.columns)?;
+        let counts = read_counts(&dir.join(HISTORY), vault, card.items)?;
         let none = History {
             starts: vec![0; card.items + 1],
             ..History::default()
         };
-        let model = Model::open_with(dir, card, none)?;
+        let model = Model::open_with(dir, vault, card, none)?;
         AttributeModel::new(model, index, counts).map_err(|detail| Error::damaged(dir, detail))
     }
 }
 
-fn write_counts(path: &Path, counts: &Counts) -> Result<(), Error> {
+fn write_counts(path: &Path, vault: &Vault, counts: &Counts) -> Result<(), Error> {
     let mut items = Vec::with_capacity(counts.users.len());
     for (item, end) in counts.starts.iter().skip(1).enumerate() {
         items.resize(*end, item as u32);
     }
     let names = ["user", "item", "events", "recent"];
-    write_table(path, &names, counts.users.len(), |rows| {
+    write_table(path, vault, &names, counts.users.len(), |rows| {
         let floats = |values: &[f32]| -> ArrayRef { Arc::new(Float32Array::from(values.to_vec())) };
         vec![
             Arc::new(UInt32Array::from(counts.users[rows.clone()].to_vec())),
@@ -83,13 +94,13 @@ fn write_counts(path: &Path, counts: &Counts) -> Result<(), Error> {
     })
 }
 
-fn read_counts(path: &Path, items: usize) -> Result<Counts, Error> {
+fn read_counts(path: &Path, vault: &Vault, items: usize) -> Result<Counts, Error> {
     let mut counts = Counts {
         starts: vec![0; items + 1],
         ..Counts::default()
     };
     let mut last = 0;
-    each_batch(path, |batch| {
+    each_batch(path, vault, |batch| {
         counts.users.extend_from_slice(numbers(batch, "user")?);
         counts.events.extend_from_slice(floats(batch, "events")?);
         counts.recent.extend_from_slice(floats(batch, "recent")?);
@@ -108,14 +119,14 @@ fn read_counts(path: &Path, items: usize) -> Result<Counts, Error> {
     Ok(counts)
 }
 
-fn write_attributes(path: &Path, index: &AttributeIndex) -> Result<(), Error> {
+fn write_attributes(path: &Path, vault: &Vault, index: &AttributeIndex) -> Result<(), Error> {
     let columns: Vec<(&str, &str)> = index
         .columns()
         .map(|column| (column.name.as_str(), kind_name(column.kind)))
         .collect();
     let mut rows = index.rows();
     let names = ["column", "kind", "value", "item"];
-    write_table(path, &names, index.rows_len(), |range| {
+    write_table(path, vault, &names, index.rows_len(), |range| {
         let part: Vec<(usize, String, u32)> = rows.by_ref().take(range.len()).collect();
         let text = |each: fn(&(&str, &str)) -> String| -> ArrayRef {
             let texts = part.iter().map(|row| each(&columns[row.0]));
@@ -130,11 +141,15 @@ fn write_attributes(path: &Path, index: &AttributeIndex) -> Result<(), Error> {
     })
 }
 
-fn read_attributes(path: &Path, columns: &[ColumnInfo]) -> Result<AttributeIndex, Error> {
+fn read_attributes(
+    path: &Path,
+    vault: &Vault,
+    columns: &[ColumnInfo],
+) -> Result<AttributeIndex, Error> {
     let mut builder = Builder::new(columns.to_vec());
     let mut problem = None;
     let mut number = 0;
-    each_batch(path, |batch| {
+    each_batch(path, vault, |batch| {
         let (names, values) = (strings(batch, "column")?, strings(batch, "value")?);
         for (row, &item) in numbers(batch, "item")?.iter().enumerate() {
             while columns.get(number)?.name != names.value(row) {

@@ -11,6 +11,8 @@ mod card;
 
 use std::sync::Arc;
 
+use kindred_store::Vault;
+
 use crate::error::Error;
 
 pub use attributes::{AttributeModel, Counts};
@@ -43,10 +45,15 @@ pub enum AnyModel {
 impl AnyModel {
     /// Reads the model in `dir`, whichever it is, and checks every file against the card.
     pub fn open(dir: &std::path::Path) -> Result<AnyModel, Error> {
-        if artifact::recipe(dir)? == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
-            AttributeModel::open(dir).map(|model| AnyModel::Attributes(model.into()))
+        AnyModel::open_in(dir, &Vault::plain())
+    }
+
+    /// Like [`AnyModel::open`], for files that are kept in `vault`.
+    pub fn open_in(dir: &std::path::Path, vault: &Vault) -> Result<AnyModel, Error> {
+        if artifact::recipe(dir, vault)? == RECIPE_ITEM_ATTRIBUTE_AFFINITY {
+            AttributeModel::open_in(dir, vault).map(|model| AnyModel::Attributes(model.into()))
         } else {
-            Model::open(dir).map(|model| AnyModel::Items(model.into()))
+            Model::open_in(dir, vault).map(|model| AnyModel::Items(model.into()))
         }
     }
 }

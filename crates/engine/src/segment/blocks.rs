@@ -7,9 +7,13 @@
 //!
 //! A ranking is its users, best first, as 4 bytes each; a job that writes scores has the scores of
 //! those users behind them, 4 bytes each as well.
+//!
+//! Blocks are mapped into memory. Those of a sealed vault cannot be: they are held in memory as they
+//! were written, up to a limit, and the files only serve the next try.
 
 use crate::Error;
 use crate::score::Ranking;
+use kindred_store::Vault;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::Write;
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Length of the head: plan, block number, rankings, checksum of the body.
 const HEAD_BYTES: usize = 28;
+/// Most bytes of rankings that are held in memory because their files are sealed.
+const SEALED_BYTES_MAX: usize = 4 << 30;
 
 /// The rankings of one job.
 #[derive(Debug)]
@@ -30,7 +36,27 @@ pub(crate) struct Blocks {
     ranking_len: usize,
     /// Whether the scores are kept, too.
     scores: bool,
-    mapped: Vec<Mmap>,
+    vault: Vault,
+    mapped: Vec<Block>,
+    sealed_bytes: usize,
+}
+
+/// The bytes of one block.
+#[derive(Debug)]
+enum Block {
+    Mapped(Mmap),
+    Held(Vec<u8>),
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Block::Mapped(map) => map,
+            Block::Held(bytes) => bytes,
+        }
+    }
 }
 
 impl Blocks {
@@ -40,6 +66,7 @@ impl Blocks {
         block_len: usize,
         ranking_len: usize,
         scores: bool,
+        vault: &Vault,
     ) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         Ok(Blocks {
@@ -48,7 +75,9 @@ impl Blocks {
             block_len,
             ranking_len,
             scores,
+            vault: vault.clone(),
             mapped: Vec::new(),
+            sealed_bytes: 0,
         })
     }
 
@@ -68,12 +97,21 @@ impl Blocks {
         if !path.exists() {
             return Ok(false);
         }
-        let map = map(&path)?;
-        if !self.fits(&map, block, queries) {
+        let found = if self.vault.is_sealed() {
+            match self.vault.read(&path) {
+                Ok(bytes) => Some(Block::Held(bytes)),
+                // What does not open was not written by an earlier try of this job.
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+                Err(error) => return Err(Error::io(&path)(error)),
+            }
+        } else {
+            Some(Block::Mapped(map(&path)?))
+        };
+        let Some(found) = found.filter(|found| self.fits(found, block, queries)) else {
             std::fs::remove_file(&path).map_err(Error::io(&path))?;
             return Ok(false);
-        }
-        self.mapped.push(map);
+        };
+        self.keep(found)?;
         Ok(true)
     }
 
@@ -111,16 +149,34 @@ impl Blocks {
         }
         let path = self.path(block);
         let staged = path.with_extension("new");
+        let head = self.head(block, queries, crc32c::crc32c(&body));
         let write = || {
-            let mut file = File::create(&staged)?;
-            file.write_all(&self.head(block, queries, crc32c::crc32c(&body)))?;
+            let mut file = self.vault.create(&staged)?;
+            file.write_all(&head)?;
             file.write_all(&body)?;
-            file.sync_all()?;
+            file.finish()?;
             std::fs::rename(&staged, &path)?;
             File::open(&self.dir)?.sync_all()
         };
         write().map_err(Error::io(&path))?;
-        self.mapped.push(map(&path)?);
+        if self.vault.is_sealed() {
+            self.keep(Block::Held([&head[..], &body].concat()))
+        } else {
+            self.keep(Block::Mapped(map(&path)?))
+        }
+    }
+
+    fn keep(&mut self, block: Block) -> Result<(), Error> {
+        if let Block::Held(bytes) = &block {
+            self.sealed_bytes += bytes.len();
+            if self.sealed_bytes > SEALED_BYTES_MAX {
+                return Err(Error::Data(format!(
+                    "The rankings of this job take more than {} GiB, the most that is held in memory where a customer key encrypts the dataset group. Ask for fewer users or items in one job.",
+                    SEALED_BYTES_MAX >> 30
+                )));
+            }
+        }
+        self.mapped.push(block);
         Ok(())
     }
 

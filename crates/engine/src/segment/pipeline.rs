@@ -13,6 +13,7 @@ use super::render::{UserFragments, push_error_tail, push_input, push_ranking_tai
 use crate::Error;
 use crate::data::source::{Source, open_unpacked};
 use crate::progress::Progress;
+use kindred_store::Vault;
 use kindred_types::parts::Clock;
 use serde::Serialize;
 use std::io::{self, Read, Write};
@@ -48,6 +49,8 @@ pub struct SegmentOptions {
     pub threads: usize,
     /// Where finished blocks are kept; the same for every try of a job.
     pub scratch_dir: PathBuf,
+    /// How they are kept.
+    pub scratch_vault: Vault,
 }
 
 /// What a run did.
@@ -233,6 +236,7 @@ fn score(
         block_len,
         ranking_len,
         options.scores,
+        &options.scratch_vault,
     )?;
     let total = plan.distinct as u64;
     for from in (0..plan.distinct).step_by(block_len) {

@@ -3,6 +3,7 @@
 //! Killing at failpoints needs the feature `failpoints`; those tests are in `tests/failpoints.rs`.
 
 mod imports;
+mod keys;
 mod rights;
 mod segments;
 mod storage;

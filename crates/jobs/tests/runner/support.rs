@@ -4,10 +4,17 @@
 #![allow(dead_code)]
 
 use bytes::Bytes;
-use kindred_catalog::records::{Dataset, ImportJob, Schema, SegmentJob, SolutionVersion, status};
+use kindred_catalog::records::{
+    Dataset, DatasetGroup, ImportJob, Schema, SegmentJob, SolutionVersion, status,
+};
 use kindred_catalog::{Catalog, NewWork, Record, WorkKind};
 use kindred_jobs::{Authority, Buckets, JobSettings, Layout, Parts, Runner, ServersRights};
-use kindred_store::{EmbeddedStore, Error, ListPage, Location, ObjectMeta, PartTag, Store};
+use kindred_store::keys::Secret;
+use kindred_store::keys::master::MasterKey;
+use kindred_store::{
+    EmbeddedStore, Error, KeyRing, ListPage, Location, ObjectMeta, PartTag, Store,
+};
+use kindred_types::arn::Account;
 use kindred_types::parts::{Clock, Random};
 use kindred_types::time::Timestamp;
 use std::collections::BTreeMap;
@@ -92,6 +99,7 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 
 pub(crate) struct World {
     pub(crate) store: EmbeddedStore,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) layout: Layout,
     pub(crate) parts: Parts,
@@ -114,7 +122,13 @@ impl World {
         let random: Arc<dyn Random> = Arc::new(SeededRandom(AtomicU64::new(1)));
         let layout = Layout::new(dir.path());
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone()).unwrap());
-        let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone()).unwrap();
+        let master = MasterKey::Given(Secret::draw(&*random));
+        let (at, account) = (layout.key_ring(), Account::default());
+        let ring = KeyRing::open(&at, account, master, clock.clone(), random.clone());
+        let keys = Arc::new(ring.unwrap());
+        let store = EmbeddedStore::open(&layout.buckets(), clock.clone(), random.clone())
+            .unwrap()
+            .with_keys(keys.clone());
         store.create_bucket("data").unwrap();
         store.create_bucket("demo").unwrap();
         let mut settings = JobSettings {
@@ -125,6 +139,7 @@ impl World {
         let parts = Parts {
             catalog: catalog.clone(),
             store: Buckets::new(Arc::new(store.clone()), Arc::new(ServersRights)),
+            keys: keys.clone(),
             clock,
             random,
             layout: layout.clone(),
@@ -132,12 +147,14 @@ impl World {
         };
         let world = World {
             store,
+            keys,
             catalog,
             layout,
             parts,
             wake: Mutex::default(),
             _dir: dir,
         };
+        world.add_group();
         world.add_dataset(
             INTERACTIONS,
             "INTERACTIONS",
@@ -160,6 +177,13 @@ impl World {
 
     pub(crate) fn trained_with(change: impl FnOnce(&mut JobSettings)) -> World {
         let world = World::with(change);
+        world.import_and_train();
+        world
+    }
+
+    /// Imports the interactions and trains the version `v`.
+    pub(crate) fn import_and_train(&self) {
+        let world = self;
         world.put("data/i.csv", csv(40, 30, 1300, 7));
         world.put("demo/in/q.json", queries(30));
         let runner = world.start();
@@ -168,7 +192,37 @@ impl World {
         world.train("v", 32);
         world.wait_active(&version_arn("v"));
         runner.stop();
-        world
+    }
+
+    fn add_group(&self) {
+        self.catalog
+            .write(|tx| {
+                tx.insert(&DatasetGroup {
+                    arn: format!("{ARN}dataset-group/g"),
+                    name: "g".into(),
+                    status: status::ACTIVE.into(),
+                    failure_reason: None,
+                    role_arn: None,
+                    kms_key_arn: None,
+                    domain: None,
+                    created: tx.now(),
+                    updated: tx.now(),
+                })
+            })
+            .unwrap();
+    }
+
+    /// Gives the group a key; gives the key's ARN.
+    pub(crate) fn seal_group(&self) -> String {
+        let key = self.keys.create("").unwrap().arn;
+        self.catalog
+            .write(|tx| {
+                let mut group: DatasetGroup = tx.need(&format!("{ARN}dataset-group/g"))?;
+                group.kms_key_arn = Some(key.clone());
+                tx.update(&group)
+            })
+            .unwrap();
+        key
     }
 
     fn add_dataset(&self, arn: &str, kind: &str, schema: &str) {
@@ -314,6 +368,16 @@ impl World {
 
     /// Queues a segment job on the version `v` with five users per line.
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
+        self.segment_with_keys(name, (input, None), (output, None))
+    }
+
+    /// The same with a key beside each path.
+    pub(crate) fn segment_with_keys(
+        &self,
+        name: &str,
+        (input, input_key): (&str, Option<&str>),
+        (output, output_key): (&str, Option<&str>),
+    ) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
             scores: false,
@@ -324,9 +388,9 @@ impl World {
             filter_arn: None,
             num_results: 5,
             input_path: input.into(),
-            input_kms_key_arn: None,
+            input_kms_key_arn: input_key.map(str::to_owned),
             output_path: output.into(),
-            output_kms_key_arn: None,
+            output_kms_key_arn: output_key.map(str::to_owned),
             role_arn: "arn:aws:iam::000000000000:role/kindred".into(),
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
@@ -549,6 +613,10 @@ impl Store for GateStore {
             }
         }
         self.inner.read(location, range, etag)
+    }
+
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error> {
+        self.inner.encryption_key(location)
     }
 
     fn head(&self, location: &Location) -> Result<ObjectMeta, Error> {

@@ -1,6 +1,6 @@
 //! Requests in, answers out: which plane a request belongs to, limits, request ids.
 //!
-//! One port serves the control plane, STS and IAM, S3, and `/_/health`. Every answer carries a
+//! One port serves the control plane, the keys, STS and IAM, S3, and `/_/health`. Every answer carries a
 //! request id. Handlers run on blocking threads; a panic in one is an InternalFailure and kills
 //! nothing else. The listener is in [`listen`].
 
@@ -13,6 +13,7 @@ pub(crate) use control::ControlPlane;
 pub(crate) use limits::RateLimiter;
 
 use crate::error::{Exception, ExceptionKind};
+use crate::kms::KeyPlane;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -31,7 +32,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a body outside of S3 may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Content type of the control plane.
-const JSON: &str = "application/x-amz-json-1.1";
+pub(crate) const JSON: &str = "application/x-amz-json-1.1";
 const REQUEST_ID: &str = "x-amzn-requestid";
 const ERROR_TYPE: &str = "x-amzn-errortype";
 
@@ -53,6 +54,7 @@ pub(crate) trait FormPlane: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct Planes {
     pub(crate) control: Arc<ControlPlane>,
+    pub(crate) kms: Arc<KeyPlane>,
     pub(crate) forms: Arc<dyn FormPlane>,
     pub(crate) s3: Arc<dyn RequestPlane>,
     pub(crate) random: Arc<dyn Random>,
@@ -68,6 +70,10 @@ impl Planes {
             Plane::S3 => self.s3.handle(Request::from_parts(parts, body)).await,
             Plane::Control => match read_body(&parts, body).await {
                 Ok(body) => self.control.answer(parts, body, &request_id).await,
+                Err(exception) => json_error(&exception, exception.kind.status()),
+            },
+            Plane::Kms => match read_body(&parts, body).await {
+                Ok(body) => self.kms.answer(&parts, body, &request_id).await,
                 Err(exception) => json_error(&exception, exception.kind.status()),
             },
             Plane::Forms => match read_body(&parts, body).await {

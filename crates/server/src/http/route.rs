@@ -4,6 +4,7 @@
 //! form with an action; everything else is S3. Buckets named `events` or `users` therefore never
 //! collide with the paths of other planes.
 
+use crate::kms::TARGET_PREFIX;
 use crate::sigv4::claimed_service;
 use http::Method;
 use http::request::Parts;
@@ -12,6 +13,7 @@ use http::request::Parts;
 pub(super) enum Plane {
     Health,
     Control,
+    Kms,
     Events,
     Runtime,
     Forms,
@@ -27,8 +29,9 @@ pub(super) fn choose(parts: &Parts) -> Plane {
     if path.starts_with("/_/") {
         return Plane::UnknownPath;
     }
-    if parts.headers.contains_key("x-amz-target") {
-        return Plane::Control;
+    if let Some(target) = parts.headers.get("x-amz-target") {
+        let kms = target.as_bytes().starts_with(TARGET_PREFIX.as_bytes());
+        return if kms { Plane::Kms } else { Plane::Control };
     }
     match claimed_service(parts).as_deref() {
         Some("personalize") => match path {
@@ -39,6 +42,7 @@ pub(super) fn choose(parts: &Parts) -> Plane {
             "/" => Plane::Control,
             _ => Plane::UnknownPath,
         },
+        Some("kms") => Plane::Kms,
         Some("sts" | "iam") => Plane::Forms,
         Some(_) => Plane::S3,
         None if is_form(parts) => Plane::Forms,
@@ -79,6 +83,7 @@ mod tests {
             )
         };
         let (personalize, s3, sts) = (signed("personalize"), signed("s3"), signed("sts"));
+        let kms = signed("kms");
         check("GET", "/_/health", &[], Plane::Health);
         check("GET", "/_/nothing", &[], Plane::UnknownPath);
         check(
@@ -87,6 +92,13 @@ mod tests {
             &[("x-amz-target", "AmazonPersonalize.ListSchemas")],
             Plane::Control,
         );
+        check(
+            "POST",
+            "/",
+            &[("x-amz-target", "TrentService.ListKeys")],
+            Plane::Kms,
+        );
+        check("POST", "/", &[("authorization", &kms)], Plane::Kms);
         check(
             "POST",
             "/",

@@ -162,6 +162,7 @@ impl World {
             limiter: RateLimiter::new(per_second, burst, clock.clone()),
             context: Context {
                 catalog: Arc::new(catalog),
+                customer_keys: Arc::new(kindred_store::keys::NoKeys),
                 clock: clock.clone(),
                 random: random.clone(),
                 settings: Arc::new(Settings::default()),
@@ -172,8 +173,15 @@ impl World {
             },
         };
         let s3 = Arc::new(EchoS3::default());
+        let kms = KeyPlane {
+            verifier: control.verifier.clone(),
+            ring: None,
+            account: kindred_types::arn::Account::default(),
+            random: random.clone(),
+        };
         let planes = Planes {
             control: Arc::new(control),
+            kms: Arc::new(kms),
             forms: Arc::new(EchoForms),
             s3: s3.clone(),
             random,

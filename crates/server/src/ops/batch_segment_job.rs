@@ -28,8 +28,6 @@ pub(crate) fn create_batch_segment_job(
     let input = location::segment_input(&source.path)?;
     let output = location::segment_output(&destination.path)?;
     location::keep_output_apart(&input, &output)?;
-    need_no_customer_key("jobInput.s3DataSource.kmsKeyArn", &source)?;
-    need_no_customer_key("jobOutput.s3DataDestination.kmsKeyArn", &destination)?;
     let num_results = num_results(ctx, request.num_results)?;
     let arn = ctx.account.batch_segment_job(&request.job_name);
     let response = ctx.catalog.write(|tx| -> Result<_, Exception> {
@@ -56,9 +54,9 @@ pub(crate) fn create_batch_segment_job(
             num_results,
             scores: choices.scores.unwrap_or(ctx.settings.segment.scores),
             input_path: source.path,
-            input_kms_key_arn: None,
+            input_kms_key_arn: source.kms_key_arn,
             output_path: destination.path,
-            output_kms_key_arn: None,
+            output_kms_key_arn: destination.kms_key_arn,
             role_arn: request.role_arn,
             status: status::CREATE_PENDING.into(),
             failure_reason: None,
@@ -159,13 +157,4 @@ fn num_results(ctx: &Context, asked: Option<i32>) -> Result<i64, Exception> {
     Err(Exception::invalid_input(format!(
         "numResults must be between 1 and {max}, got {asked}."
     )))
-}
-
-fn need_no_customer_key(member: &str, config: &S3DataConfig) -> Result<(), Exception> {
-    match config.kms_key_arn {
-        None => Ok(()),
-        Some(_) => Err(Exception::invalid_input(format!(
-            "Customer keys are not supported by this server yet. Leave {member} out."
-        ))),
-    }
 }

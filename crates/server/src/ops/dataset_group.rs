@@ -2,11 +2,15 @@
 //!
 //! A group goes only when its datasets and solutions are gone; its filters and the records of its
 //! jobs go with it, which frees their names.
+//!
+//! A group may have a customer key: then its datasets, models and checkpoints are sealed with it.
+//! The key must be usable when the group is created; it cannot be changed.
 
 use super::paging::Page;
 use super::{Context, lookup, tag};
 use crate::error::Exception;
 use kindred_catalog::records::{Dataset, DatasetGroup, Filter, SegmentJob, Solution, status};
+use kindred_store::Error as StoreError;
 use kindred_types::shapes::{
     self, CreateDatasetGroupRequest, CreateDatasetGroupResponse, DatasetGroupSummary,
     DeleteDatasetGroupRequest, DescribeDatasetGroupRequest, DescribeDatasetGroupResponse,
@@ -18,7 +22,7 @@ pub(crate) fn create_dataset_group(
     ctx: &Context,
     request: CreateDatasetGroupRequest,
 ) -> Result<CreateDatasetGroupResponse, Exception> {
-    need_no_customer_key(&request)?;
+    check_customer_key(ctx, &request)?;
     let arn = ctx.account.dataset_group(&request.name);
     ctx.catalog.write(|tx| {
         lookup::need_free(tx, &arn)?;
@@ -32,8 +36,8 @@ pub(crate) fn create_dataset_group(
             name: request.name,
             status: status::ACTIVE.into(),
             failure_reason: None,
-            role_arn: None,
-            kms_key_arn: None,
+            role_arn: request.role_arn,
+            kms_key_arn: request.kms_key_arn,
             domain: request.domain.clone(),
             created: tx.now(),
             updated: tx.now(),
@@ -124,17 +128,21 @@ pub(crate) fn delete_dataset_group(
     })
 }
 
-fn need_no_customer_key(request: &CreateDatasetGroupRequest) -> Result<(), Exception> {
+fn check_customer_key(ctx: &Context, request: &CreateDatasetGroupRequest) -> Result<(), Exception> {
     match (&request.role_arn, &request.kms_key_arn) {
         (None, None) => Ok(()),
         (Some(_), None) => Err(Exception::invalid_input(
             "roleArn is only allowed together with kmsKeyArn. Leave roleArn out.",
         )),
         (None, Some(_)) => Err(Exception::invalid_input(
-            "kmsKeyArn requires roleArn, and customer keys are not supported by this server yet. Leave kmsKeyArn out.",
+            "kmsKeyArn requires roleArn. Give both, or leave kmsKeyArn out.",
         )),
-        (Some(_), Some(_)) => Err(Exception::invalid_input(
-            "Customer keys are not supported by this server yet. Leave kmsKeyArn and roleArn out.",
-        )),
+        (Some(_), Some(key)) => match ctx.customer_keys.describe(key) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Key { problem, .. }) => Err(Exception::invalid_input(format!(
+                "The key {key} of kmsKeyArn cannot be used: {problem}."
+            ))),
+            Err(error) => Err(Exception::internal(error)),
+        },
     }
 }

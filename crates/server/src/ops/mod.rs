@@ -26,6 +26,7 @@ pub(crate) use authorize::{authorize, resource};
 use crate::config::Settings;
 use crate::error::Exception;
 use kindred_catalog::Catalog;
+use kindred_store::KeyService;
 use kindred_types::arn::Account;
 use kindred_types::check;
 use kindred_types::parts::{Clock, Random};
@@ -40,6 +41,8 @@ use std::sync::Arc;
 pub struct Context {
     /// Resources and jobs.
     pub catalog: Arc<Catalog>,
+    /// Customer keys.
+    pub customer_keys: Arc<dyn KeyService>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids.

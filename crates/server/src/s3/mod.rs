@@ -5,7 +5,9 @@
 //! and in `gate`, stands what `s3s` leaves to us: limits, the clock, refused mechanisms, the two
 //! modes that do not check signatures, and a request id on every answer.
 //!
-//! Not here: versioning, ACLs, encryption and lifecycles; they are refused, never pretended.
+//! Objects are encrypted with a customer key where a request names one. Not here: versioning, ACLs,
+//! keys of the client, default encryption of buckets and lifecycles; they are refused, never
+//! pretended.
 
 mod access;
 mod backend;
@@ -13,6 +15,7 @@ mod bodies;
 mod buckets;
 mod checksums;
 mod chunked;
+mod encryption;
 mod errors;
 mod gate;
 mod listing;

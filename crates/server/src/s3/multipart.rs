@@ -2,6 +2,7 @@
 
 use super::backend::{Answer, Backend};
 use super::checksums::{self, ALGORITHM, Algorithm, COMPOSITE, FULL_OBJECT, PartSum, Sums, TYPE};
+use super::encryption::{key_of, set_encryption};
 use super::errors::{blocking, refused};
 use super::gate::object_encoding;
 use super::listing::{Names, page_size};
@@ -10,7 +11,7 @@ use super::objects::{
     http_date, parse_tags, refuse_unsupported, set_checksums, source_of, timestamp,
 };
 use super::transfer::{self, Expected};
-use kindred_store::embedded::{Attributes, PartInfo, PutOptions, UploadInfo};
+use kindred_store::embedded::{Attributes, BlobWriter, PartInfo, PutOptions, UploadInfo};
 use kindred_store::names::{PARTS_MAX, PUT_BYTES_MAX};
 use kindred_store::{Location as ObjectLocation, PartTag};
 use s3s::dto::*;
@@ -24,6 +25,7 @@ impl Backend {
     ) -> Answer<CreateMultipartUploadOutput> {
         let input = &mut request.input;
         refuse_unsupported!(input);
+        let key = key_of!(input)?;
         self.check_owner(input.expected_bucket_owner.as_deref())?;
         let mut attributes = attributes_of!(input);
         let asked = input.checksum_algorithm.as_ref();
@@ -36,8 +38,16 @@ impl Backend {
         attributes.checksums.insert(TYPE.into(), kind.into());
         let location = ObjectLocation::new(&input.bucket, &input.key);
         let store = self.store.clone();
-        let id = blocking(move || store.create_upload(&location, &attributes)).await?;
-        Ok(S3Response::new(CreateMultipartUploadOutput {
+        let (id, begun) = blocking(move || {
+            let id = match key {
+                Some(key) => store.create_upload_with_key(&location, &attributes, &key),
+                None => store.create_upload(&location, &attributes),
+            }?;
+            let begun = store.upload(&location, &id)?;
+            Ok((id, begun))
+        })
+        .await?;
+        let mut output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket.clone()),
             key: Some(input.key.clone()),
             upload_id: Some(id),
@@ -47,7 +57,9 @@ impl Backend {
                 .map(|_| ChecksumType::from(kind.to_owned())),
             checksum_algorithm: input.checksum_algorithm.take(),
             ..Default::default()
-        }))
+        };
+        set_encryption!(output, &begun.attributes);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn part(
@@ -56,7 +68,7 @@ impl Backend {
     ) -> Answer<UploadPartOutput> {
         self.check_owner(request.input.expected_bucket_owner.as_deref())?;
         if request.input.sse_customer_algorithm.is_some() {
-            let message = "Server-side encryption is not supported by this server.";
+            let message = "Encryption with keys of the client is not supported by this server.";
             return Err(refused(S3ErrorCode::NotImplemented, message));
         }
         check_length(request.input.content_length)?;
@@ -69,9 +81,11 @@ impl Backend {
         let number = part_number(input.part_number)?;
         let location = ObjectLocation::new(&input.bucket, &input.key);
         let upload = self.upload(&location, &input.upload_id).await?;
+        let attributes = upload.attributes.clone();
         let spoken: Vec<Algorithm> = expected.wanted().collect();
         expected.want(algorithm_of(&upload)?);
-        let received = transfer::receive(&self.store, input.body.take(), expected).await?;
+        let content = self.part_writer(&location, &upload.id).await?;
+        let received = transfer::receive(content, input.body.take(), expected).await?;
         let (store, sums) = (self.store.clone(), received.sums);
         let part = blocking(move || {
             store.put_part(&location, &upload.id, number, received.content, &sums)
@@ -81,6 +95,7 @@ impl Backend {
             e_tag: Some(etag(&part.etag)),
             ..Default::default()
         };
+        set_encryption!(output, &attributes);
         let mut shown = part.checksums;
         shown.retain(|name, _| spoken.iter().any(|algorithm| algorithm.name() == name));
         set_checksums!(output, &shown);
@@ -115,7 +130,9 @@ impl Backend {
             return Err(refused(S3ErrorCode::InvalidRequest, message));
         }
         let wanted = algorithm_of(&upload)?;
-        let received = transfer::copy(&self.store, reader, span, wanted).await?;
+        let attributes = upload.attributes.clone();
+        let content = self.part_writer(&location, &upload.id).await?;
+        let received = transfer::copy(content, reader, span, wanted).await?;
         let (store, sums) = (self.store.clone(), received.sums);
         let part = blocking(move || {
             store.put_part(&location, &upload.id, number, received.content, &sums)
@@ -128,10 +145,12 @@ impl Backend {
         };
         set_checksums!(result, &part.checksums);
         let copy_part_result = Some(result);
-        Ok(S3Response::new(UploadPartCopyOutput {
+        let mut output = UploadPartCopyOutput {
             copy_part_result,
             ..Default::default()
-        }))
+        };
+        set_encryption!(output, &attributes);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn complete(
@@ -191,6 +210,7 @@ impl Backend {
             ..Default::default()
         };
         set_checksums!(output, &info.attributes.checksums, kind);
+        set_encryption!(output, &info.attributes);
         Ok(S3Response::new(output))
     }
 
@@ -309,6 +329,11 @@ impl Backend {
             uploads: Some(page.uploads.into_iter().map(written).collect()),
             ..Default::default()
         }))
+    }
+
+    async fn part_writer(&self, location: &ObjectLocation, id: &str) -> S3Result<BlobWriter> {
+        let (store, location, id) = (self.store.clone(), location.clone(), id.to_owned());
+        blocking(move || store.part_writer(&location, &id)).await
     }
 
     async fn upload(&self, location: &ObjectLocation, id: &str) -> S3Result<UploadInfo> {

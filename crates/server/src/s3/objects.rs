@@ -3,11 +3,14 @@
 use super::backend::{Answer, Backend};
 use super::buckets::no_acls;
 use super::checksums::{self, Algorithm, FULL_OBJECT, Sums, TYPE};
+use super::encryption::{key_of, set_encryption};
 use super::errors::{blocking, from_store, refused};
 use super::gate::object_encoding;
 use super::transfer::{self, Expected};
 use kindred_store::Location as ObjectLocation;
-use kindred_store::embedded::{Attributes, Condition, ObjectInfo, ObjectReader, PutOptions};
+use kindred_store::embedded::{
+    Attributes, BlobWriter, Condition, ObjectInfo, ObjectReader, PutOptions,
+};
 use kindred_store::names::PUT_BYTES_MAX;
 use kindred_types::time::Timestamp as Moment;
 use s3s::dto::*;
@@ -75,10 +78,6 @@ pub(super) use attributes_of;
 /// Refuses what an input asks for and this server does not do.
 macro_rules! refuse_unsupported {
     ($input:expr) => {{
-        if $input.server_side_encryption.is_some() || $input.sse_customer_algorithm.is_some() {
-            let message = "Server-side encryption is not supported by this server.";
-            return Err(refused(S3ErrorCode::NotImplemented, message));
-        }
         if $input.object_lock_mode.is_some() || $input.object_lock_legal_hold_status.is_some() {
             let message = "Bucket is missing Object Lock Configuration";
             return Err(refused(S3ErrorCode::InvalidRequest, message));
@@ -108,6 +107,7 @@ impl Backend {
         mut request: S3Request<PutObjectInput>,
     ) -> Answer<PutObjectOutput> {
         refuse_unsupported!(request.input);
+        let key = key_of!(request.input)?;
         self.check_owner(request.input.expected_bucket_owner.as_deref())?;
         if request.input.write_offset_bytes.is_some() {
             let message = "Appending to objects is not supported by this server.";
@@ -124,7 +124,8 @@ impl Backend {
         let condition = condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let location = ObjectLocation::new(&input.bucket, &input.key);
         self.require(&location.bucket).await?;
-        let received = transfer::receive(&self.store, input.body.take(), expected).await?;
+        let content = self.writer(&location, key).await?;
+        let received = transfer::receive(content, input.body.take(), expected).await?;
         attributes.checksums = full_object(received.sums);
         let options = PutOptions {
             attributes,
@@ -136,6 +137,7 @@ impl Backend {
             e_tag: Some(etag(&info.meta.etag)),
             ..Default::default()
         };
+        set_encryption!(output, &info.attributes);
         set_checksums!(output, &info.attributes.checksums, kind);
         Ok(S3Response::new(output))
     }
@@ -171,6 +173,7 @@ impl Backend {
             ..Default::default()
         };
         set_headers!(output, info);
+        set_encryption!(output, &info.attributes);
         let asked = input
             .checksum_mode
             .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
@@ -215,6 +218,7 @@ impl Backend {
             ..Default::default()
         };
         set_headers!(output, info);
+        set_encryption!(output, &info.attributes);
         let asked = input
             .checksum_mode
             .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
@@ -297,6 +301,7 @@ impl Backend {
         mut request: S3Request<CopyObjectInput>,
     ) -> Answer<CopyObjectOutput> {
         refuse_unsupported!(request.input);
+        let key = key_of!(request.input)?;
         let input = &mut request.input;
         self.check_owner(input.expected_bucket_owner.as_deref())?;
         self.check_owner(input.expected_source_bucket_owner.as_deref())?;
@@ -306,7 +311,7 @@ impl Backend {
         let replace = |directive: Option<&str>| directive == Some("REPLACE");
         let replace_metadata = replace(input.metadata_directive.as_ref().map(|it| it.as_str()));
         let replace_tags = replace(input.tagging_directive.as_ref().map(|it| it.as_str()));
-        if source == target && !replace_metadata && !replace_tags {
+        if source == target && !replace_metadata && !replace_tags && key.is_none() {
             return Err(refused(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself \
@@ -343,7 +348,8 @@ impl Backend {
             Some(algorithm) => Algorithm::parse(algorithm.as_str())?,
             None => stored_algorithm(&info.attributes.checksums).unwrap_or(Algorithm::Crc64Nvme),
         };
-        let received = transfer::copy(&self.store, reader, 0..info.meta.size, wanted).await?;
+        let content = self.writer(&target, key).await?;
+        let received = transfer::copy(content, reader, 0..info.meta.size, wanted).await?;
         attributes.checksums = full_object(received.sums);
         let options = PutOptions {
             attributes,
@@ -358,10 +364,12 @@ impl Backend {
         };
         set_checksums!(result, &made.attributes.checksums, kind);
         let copy_object_result = Some(result);
-        Ok(S3Response::new(CopyObjectOutput {
+        let mut output = CopyObjectOutput {
             copy_object_result,
             ..Default::default()
-        }))
+        };
+        set_encryption!(output, &made.attributes);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn tags(
@@ -398,6 +406,16 @@ impl Backend {
         let tags = checked_tags(pairs.collect())?;
         let store = self.store.clone();
         blocking(move || store.set_tags(&location, tags)).await
+    }
+
+    /// Takes the content of an object, encrypted if a key is named.
+    async fn writer(&self, location: &ObjectLocation, key: Option<String>) -> S3Result<BlobWriter> {
+        let (store, location) = (self.store.clone(), location.clone());
+        blocking(move || match key {
+            Some(key) => store.writer_with_key(&location, &key),
+            None => store.writer(),
+        })
+        .await
     }
 
     /// Opens an object for reading.

@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
-use kindred_store::EmbeddedStore;
 use kindred_store::embedded::{BlobWriter, ObjectReader};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders};
@@ -99,9 +98,9 @@ fn decode_md5(text: &str) -> S3Result<[u8; 16]> {
     })
 }
 
-/// Takes a whole body into the store and checks it.
+/// Takes a whole body into `content`, which has taken nothing yet, and checks it.
 pub(super) async fn receive(
-    store: &EmbeddedStore,
+    mut content: BlobWriter,
     body: Option<StreamingBlob>,
     mut expected: Expected,
 ) -> S3Result<Received> {
@@ -109,8 +108,6 @@ pub(super) async fn receive(
         expected.want(Algorithm::Crc64Nvme);
     }
     let mut hasher = checksums::hasher(&expected.claims.wanted);
-    let opened = store.clone();
-    let mut content = blocking(move || opened.writer()).await?;
     let mut body = body;
     loop {
         let (batch, last) = next_batch(body.as_mut()).await?;
@@ -200,16 +197,14 @@ pub(super) async fn send(mut reader: ObjectReader, range: Range<u64>) -> S3Resul
     Ok(StreamingBlob::wrap(first.chain(rest)))
 }
 
-/// Copies a stretch of an object into new content.
+/// Copies a stretch of an object into `content`, which has taken nothing yet.
 pub(super) async fn copy(
-    store: &EmbeddedStore,
+    mut content: BlobWriter,
     mut reader: ObjectReader,
     range: Range<u64>,
     wanted: Algorithm,
 ) -> S3Result<Received> {
-    let store = store.clone();
     let copied = blocking(move || {
-        let mut content = store.writer()?;
         let mut hasher = checksums::hasher(&[wanted].into());
         let mut at = range.start;
         while at < range.end {

@@ -85,12 +85,12 @@ fn table() -> Vec<(&'static str, Value, String)> {
     add(
         "CreateDatasetGroup",
         json!({"name": "g2", "kmsKeyArn": key}),
-        "kmsKeyArn requires roleArn, and customer keys are not supported by this server yet. Leave kmsKeyArn out.",
+        "kmsKeyArn requires roleArn. Give both, or leave kmsKeyArn out.",
     );
     add(
         "CreateDatasetGroup",
         json!({"name": "g2", "kmsKeyArn": key, "roleArn": ROLE}),
-        "Customer keys are not supported by this server yet. Leave kmsKeyArn and roleArn out.",
+        &format!("The key {key} of kmsKeyArn cannot be used: the key does not exist."),
     );
 
     // Datasets.
@@ -336,27 +336,6 @@ fn table() -> Vec<(&'static str, Value, String)> {
             "Filters are not supported by this server yet. Leave filterArn {ARN}filter/f out."
         ),
     );
-    for (member, inner) in [
-        ("jobInput", "s3DataSource"),
-        ("jobOutput", "s3DataDestination"),
-    ] {
-        let path = if member == "jobInput" {
-            "s3://demo/q.json"
-        } else {
-            "s3://demo/out/"
-        };
-        add(
-            "CreateBatchSegmentJob",
-            with(
-                segment("j"),
-                json!({member: {inner: {"path": path, "kmsKeyArn": key}}}),
-            ),
-            &format!(
-                "Customer keys are not supported by this server yet. Leave {member}.{inner}.kmsKeyArn out."
-            ),
-        );
-    }
-
     // Tags.
     let tag = |tags: Value| json!({"resourceArn": format!("{ARN}solution/s"), "tags": tags});
     add(

@@ -4,6 +4,7 @@ use kindred_catalog::records::{Dataset, Generation, SolutionVersion, status};
 use kindred_catalog::{Catalog, Record};
 use kindred_server::config::Settings;
 use kindred_server::ops::{self, Context};
+use kindred_store::keys::NoKeys;
 use kindred_types::arn::Account;
 use kindred_types::parts::{Clock, Random};
 use kindred_types::time::Timestamp;
@@ -71,6 +72,7 @@ impl Server {
             catalog: Arc::new(
                 Catalog::open(&dir.path().join("kindred.db"), clock.clone()).unwrap(),
             ),
+            customer_keys: Arc::new(NoKeys),
             clock: clock.clone(),
             random: Arc::new(CountingRandom::default()),
             settings: Arc::new(settings),

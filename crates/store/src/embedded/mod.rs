@@ -220,6 +220,11 @@ impl Store for EmbeddedStore {
         Ok(self.object(location)?.meta)
     }
 
+    fn encryption_key(&self, location: &Location) -> Result<Option<String>, Error> {
+        let encryption = self.object(location)?.attributes.encryption;
+        Ok(encryption.map(|encryption| encryption.key_arn))
+    }
+
     fn read(
         &self,
         location: &Location,

@@ -7,7 +7,7 @@
 
 use super::EmbeddedStore;
 use super::index::{ObjectRow, SegmentRow};
-use crate::keys::{Context, DataKey, Secret};
+use crate::keys::{Context, DataKey, KeyProblem, Secret};
 use crate::{Error, Location};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -92,7 +92,17 @@ impl EmbeddedStore {
     ) -> Result<DataKey, Error> {
         let wrapped = encryption.wrapped(location)?;
         let key_arn = encryption.key_arn.clone();
-        let secret = self.keys.decrypt(&key_arn, &wrapped, &context(location))?;
+        let secret = self
+            .keys
+            .decrypt(&key_arn, &wrapped, &context(location))
+            .map_err(|error| match error {
+                // The key is there and works: the row is not the one that was written.
+                Error::Key {
+                    problem: KeyProblem::Ciphertext,
+                    ..
+                } => Error::Damaged(location.clone()),
+                other => other,
+            })?;
         Ok(DataKey {
             key_arn,
             wrapped,

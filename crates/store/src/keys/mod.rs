@@ -75,7 +75,7 @@ pub enum KeyProblem {
     NotFound,
     /// It is disabled.
     Disabled,
-    /// The service does not let the caller use it.
+    /// The caller, or the role that a job acts as, may not use it.
     Denied,
     /// The wrapped data key was not made by it, or not for this.
     Ciphertext,
@@ -86,7 +86,7 @@ impl std::fmt::Display for KeyProblem {
         f.write_str(match self {
             KeyProblem::NotFound => "the key does not exist",
             KeyProblem::Disabled => "the key is disabled",
-            KeyProblem::Denied => "the key service refused",
+            KeyProblem::Denied => "there is no right to it",
             KeyProblem::Ciphertext => "the data key was not wrapped by it, or not for this",
         })
     }

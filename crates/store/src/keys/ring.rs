@@ -201,6 +201,13 @@ impl KeyRing {
         Ok(self.info(&keys[at]))
     }
 
+    /// ARN of the key that wrapped bytes name, whether it is here or not.
+    pub fn key_of(&self, wrapped: &[u8]) -> Option<String> {
+        let (form, rest) = wrapped.split_first()?;
+        let id = rest.get(..ID_BYTES)?;
+        (*form == FORM).then(|| self.arn(&id_text(id)))
+    }
+
     /// Encrypts bytes with the newest version of a key; gives its ARN and the wrapped bytes.
     pub fn wrap(
         &self,

@@ -263,6 +263,7 @@ fn quoting_lists_nulls_and_long_texts_arrive_as_meant() {
     assert_eq!(report.warnings, ["1 texts were cut at 20000 characters"]);
     let generation = Generation {
         dir: dir.path().to_owned(),
+        vault: Default::default(),
         mode: Mode::Full,
     };
     let table = load_items(&[generation], &TableLimits::default(), &Silent).unwrap();
@@ -303,6 +304,7 @@ fn damage_is_found_and_names_the_file() {
             std::fs::write(path, bad).unwrap();
             let generation = Generation {
                 dir: dir.path().to_owned(),
+                vault: Default::default(),
                 mode: Mode::Full,
             };
             let read = Dataset::open(DatasetType::Interactions, &[generation])
@@ -371,6 +373,7 @@ fn a_new_try_overwrites_what_an_unfinished_one_left() {
 fn open(dir: &Path, kind: DatasetType) -> Dataset {
     let generation = Generation {
         dir: dir.to_owned(),
+        vault: Default::default(),
         mode: Mode::Full,
     };
     Dataset::open(kind, &[generation]).unwrap()

@@ -1,6 +1,5 @@
 //! Writes typed rows as Parquet part files, holding a bounded number of bytes.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +8,8 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
+use kindred_store::Vault;
+use kindred_store::files::VaultFile;
 use kindred_types::schema::{DatasetSchema, FieldType};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -31,6 +32,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Takes rows one by one and leaves `part-00000.parquet` and so on, synced.
 pub(super) struct PartWriter {
     dir: PathBuf,
+    vault: Vault,
     schema: SchemaRef,
     builders: Vec<Builder>,
     batch_rows: usize,
@@ -43,7 +45,7 @@ struct OpenPart {
     name: String,
     path: PathBuf,
     rows: u64,
-    writer: ArrowWriter<Checked<File>>,
+    writer: ArrowWriter<Checked<VaultFile>>,
 }
 
 enum Builder {
@@ -56,9 +58,10 @@ enum Builder {
 }
 
 impl PartWriter {
-    pub(super) fn new(schema: &DatasetSchema, dir: &Path) -> Self {
+    pub(super) fn new(schema: &DatasetSchema, dir: &Path, vault: &Vault) -> Self {
         PartWriter {
             dir: dir.to_owned(),
+            vault: vault.clone(),
             schema: Arc::new(dataset::arrow_schema(schema)),
             builders: schema
                 .fields
@@ -129,7 +132,7 @@ impl PartWriter {
     fn open_part(&self) -> Result<OpenPart, Error> {
         let name = dataset::part_name(self.parts.len());
         let path = self.dir.join(&name);
-        let file = File::create(&path).map_err(Error::file(&path))?;
+        let file = self.vault.create(&path).map_err(Error::file(&path))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
@@ -157,12 +160,13 @@ impl PartWriter {
             .writer
             .into_inner()
             .map_err(Error::parquet(&part.path))?;
-        written.inner.sync_all().map_err(Error::file(&part.path))?;
+        let (bytes, crc32c) = (written.bytes, written.crc32c);
+        written.inner.finish().map_err(Error::file(&part.path))?;
         self.parts.push(Part {
             name: part.name,
             rows: part.rows,
-            bytes: written.bytes,
-            crc32c: written.crc32c,
+            bytes,
+            crc32c,
         });
         Ok(())
     }

@@ -21,6 +21,7 @@ fn generation(dir: &Path, name: &str, mode: Mode, rows: &[String]) -> Generation
     .unwrap();
     let generation = Generation {
         dir: dir.join(name),
+        vault: Default::default(),
         mode,
     };
     let text = format!("{HEADER}{}\n", rows.join("\n"));

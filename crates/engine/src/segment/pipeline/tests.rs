@@ -172,6 +172,7 @@ fn options(dir: &Path, k: usize) -> SegmentOptions {
         block_bytes: 1 << 20,
         threads: 2,
         scratch_dir: dir.to_owned(),
+        scratch_vault: Default::default(),
     }
 }
 
