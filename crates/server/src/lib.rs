@@ -11,6 +11,7 @@ pub mod logs;
 pub mod ops;
 pub mod parts;
 mod s3;
+mod safety;
 mod server;
 mod sigv4;
 

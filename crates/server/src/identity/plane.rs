@@ -2,7 +2,7 @@
 
 use super::{Caller, Form, Identity, namespace, xml};
 use crate::error::{Exception, ExceptionKind};
-use crate::http::{FormPlane, run_blocking};
+use crate::http::{FormPlane, RateLimiter, run_blocking};
 use crate::sigv4::Verifier;
 use axum::body::Body;
 use bytes::Bytes;
@@ -23,6 +23,7 @@ const SERVICES: [&str; 2] = ["sts", "iam"];
 pub(crate) struct IdentityPlane {
     pub(crate) identity: Arc<Identity>,
     pub(crate) verifier: Verifier,
+    pub(crate) limiter: RateLimiter,
 }
 
 impl FormPlane for IdentityPlane {
@@ -39,6 +40,10 @@ impl FormPlane for IdentityPlane {
                 .and_then(|action| namespace(action))
                 .unwrap_or(super::IAM);
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
+                Ok(access_key) if !self.limiter.admit(&access_key) => Err(Exception {
+                    kind: ExceptionKind::Throttling,
+                    message: "Rate exceeded".to_owned(),
+                }),
                 Ok(access_key) => {
                     let (identity, id) = (self.identity.clone(), request_id.to_owned());
                     run_blocking(move || Ok(identity.handle(&Caller { access_key }, &form, &id)))
@@ -68,6 +73,7 @@ fn query_code(exception: &Exception) -> (u16, &'static str) {
         ExceptionKind::UnrecognizedClient => (403, "InvalidClientTokenId"),
         ExceptionKind::InvalidSignature => (403, "SignatureDoesNotMatch"),
         ExceptionKind::AccessDenied => (403, "AccessDenied"),
+        ExceptionKind::Throttling => (400, "Throttling"),
         ExceptionKind::ServiceUnavailable => (503, "ServiceUnavailable"),
         _ => (500, "InternalFailure"),
     }

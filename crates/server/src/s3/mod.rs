@@ -17,13 +17,17 @@ mod gate;
 mod listing;
 mod multipart;
 mod objects;
+mod rates;
 mod sigv2;
 mod transfer;
 
 #[cfg(test)]
 mod tests;
 
+use crate::http::RateLimiter;
+use crate::http::bodies::BodyRoom;
 use crate::keys::{AuthMode, KeyTable};
+use crate::sigv4::claimed_access_key;
 use backend::Backend;
 use gate::Gate;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -43,6 +47,7 @@ pub(crate) struct S3Parts {
     pub(crate) account: Account,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) limiter: Arc<RateLimiter>,
 }
 
 /// Answers S3 requests.
@@ -50,6 +55,8 @@ pub(crate) struct S3Parts {
 pub(crate) struct S3Plane {
     service: S3Service,
     gate: Gate,
+    room: BodyRoom,
+    limiter: Arc<RateLimiter>,
     random: Arc<dyn Random>,
 }
 
@@ -62,8 +69,10 @@ impl S3Plane {
         // The gate judges dates, by the clock it was given.
         config.presigned_url_max_skew_time_secs = u32::MAX;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        let limiter = parts.limiter;
         if parts.mode == AuthMode::Static {
             builder.set_auth(gate::Keys(Arc::clone(&parts.keys)));
+            builder.set_access(rates::RateAccess(limiter.clone()));
         }
         let gate = Gate {
             mode: parts.mode,
@@ -73,6 +82,8 @@ impl S3Plane {
         S3Plane {
             service: builder.build(),
             gate,
+            room: BodyRoom::new(bodies::LARGE_DOCUMENTS_MAX),
+            limiter,
             random: parts.random,
         }
     }
@@ -84,10 +95,15 @@ impl S3Plane {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let request_id = random_hex(&*self.random, 8).to_uppercase();
-        let request = request.map(s3s::Body::http_body_unsync);
+        let (head, body) = request.into_parts();
+        let unchecked = (self.gate.mode != AuthMode::Static).then(|| claimed_access_key(&head));
+        let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let admitted = match self.gate.admit(request) {
-            Ok(admitted) => bodies::collect(admitted).await,
+            Ok(admitted) => match unchecked.map(|key| rates::admit(&self.limiter, &key)) {
+                None | Some(Ok(())) => bodies::collect(admitted, &self.room).await,
+                Some(Err(refusal)) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         let answer = match admitted {
