@@ -6,6 +6,7 @@
 use crate::artifacts::publish_directory;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::quotas;
 use crate::role_store::RoleStore;
 use crate::runner::Job;
 use crate::sources::ObjectSource;
@@ -100,6 +101,9 @@ fn stage(
         .map(|object| ObjectSource::new(store.clone(), &bucket, object))
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+    let quotas = &parts.settings.quotas;
+    let incremental = record.import_mode == INCREMENTAL;
+    quotas::need_few_bytes(&sources, incremental, quotas).map_err(complete)?;
     let options = ImportOptions {
         max_invalid_rows: parts.settings.import_max_invalid_rows,
         location: record.data_location.clone(),
@@ -112,6 +116,7 @@ fn stage(
             other => other.into(),
         },
     )?;
+    quotas::need_enough_rows(schema.kind, report.rows, quotas).map_err(complete)?;
     for warning in &report.warnings {
         tracing::warn!(arn = %record.arn, %warning, "import");
     }

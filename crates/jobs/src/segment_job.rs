@@ -6,6 +6,7 @@
 
 use crate::failure::Failure;
 use crate::inputs;
+use crate::quotas;
 use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
@@ -43,7 +44,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
     let vaults = Vaults::of(job, &version.group_arn)?;
     let files = parts.layout.model(model);
-    let scorer = asked::scorer(AnyModel::open_in(&files, &vaults.model(model))?);
+    let model = AnyModel::open_in(&files, &vaults.model(model))?;
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
@@ -76,6 +77,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .map(|object| ObjectSource::new(store.clone(), &input.bucket, object.clone()))
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+    quotas::need_few_lines(&sources, &model, &parts.settings.quotas)?;
+    let scorer = asked::scorer(model);
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);

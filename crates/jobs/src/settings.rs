@@ -15,6 +15,8 @@ pub struct JobSettings {
     pub training: TrainingSettings,
     /// Batch segment jobs.
     pub segment: SegmentSettings,
+    /// Quotas of the original service that only a job can check.
+    pub quotas: JobQuotas,
 }
 
 impl JobSettings {
@@ -35,6 +37,7 @@ impl Default for JobSettings {
             import_max_invalid_rows: 0,
             training: TrainingSettings::default(),
             segment: SegmentSettings::default(),
+            quotas: JobQuotas::default(),
         }
     }
 }
@@ -91,4 +94,19 @@ impl Default for SegmentSettings {
             block_bytes: 64 << 20,
         }
     }
+}
+
+/// Quotas of the original service that only a job can check; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobQuotas {
+    /// Lines in one input file with the recipe aws-item-affinity.
+    pub lines_item_affinity: u64,
+    /// Lines in one input file with the recipe aws-item-attribute-affinity.
+    pub lines_item_attribute_affinity: u64,
+    /// Stored bytes of a FULL import.
+    pub full_import_bytes: u64,
+    /// Stored bytes of an INCREMENTAL import.
+    pub incremental_import_bytes: u64,
+    /// Fewest rows of an Interactions import.
+    pub interactions_import_rows_min: u64,
 }

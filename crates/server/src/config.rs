@@ -5,13 +5,17 @@
 //! Numbers and paths are settings; clocks, stores and random sources are parts and not here.
 
 use crate::keys::AuthMode;
-use kindred_jobs::{JobSettings, ModelChoice, SegmentSettings, TrainingSettings};
+use crate::safety::writable_by_all;
+use kindred_jobs::{JobQuotas, JobSettings, ModelChoice, SegmentSettings, TrainingSettings};
 use kindred_types::arn::Account;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Floating point operations in the unit of `training.budget_tflops`.
 const FLOPS_PER_TFLOP: f64 = 1e12;
+
+/// Bytes in the unit of the quotas of imports.
+const GB: u64 = 1_000_000_000;
 
 /// The file that is read when none is named and this one is there.
 const DEFAULT_FILE: &str = "kindred.toml";
@@ -266,8 +270,19 @@ keys! {
     Http {
         /// Connections at the same time; further ones wait to be accepted.
         connections_max: usize = 4096,
+        /// Milliseconds from a connection's start to its first byte.
+        first_byte_timeout_ms: u64 = 10_000,
         /// Milliseconds a client may take for the head of a request.
         header_timeout_ms: u64 = 10_000,
+        /// Milliseconds a connection is kept between an answer and the next request.
+        idle_timeout_ms: u64 = 60_000,
+        /// Milliseconds a client may take for a body that is not the content of an object.
+        body_timeout_ms: u64 = 30_000,
+        /// Milliseconds for which an upload, or the taking of an answer, may stand still.
+        pause_ms: u64 = 20_000,
+        /// What an upload, or the taking of an answer, has to reach in the long run. There is no
+        /// limit on the whole time of a large object.
+        bytes_per_second_min: u64 = 1024,
         /// Milliseconds that answers in flight get when the server stops.
         shutdown_timeout_ms: u64 = 4_000,
     }
@@ -276,10 +291,15 @@ keys! {
 keys! {
     /// Request rates per access key.
     Requests {
-        /// Requests per second; more are answered LimitExceededException or ThrottlingException.
+        /// Requests per second to the control plane, and as many again to STS and IAM. More are
+        /// answered LimitExceededException, ThrottlingException or Throttling.
         per_second: f64 = 1000.0,
         /// Requests that may come at once before the rate counts.
         burst: f64 = 2000.0,
+        /// Requests per second to S3; more are answered SlowDown.
+        s3_per_second: f64 = 5000.0,
+        /// Requests to S3 that may come at once before the rate counts.
+        s3_burst: f64 = 10_000.0,
     }
 }
 
@@ -340,6 +360,33 @@ keys! {
     }
 }
 
+/// What quotas are where no key says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaMode {
+    /// None.
+    Off,
+    /// Those of the original service.
+    Aws,
+}
+
+impl Value for QuotaMode {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(QuotaMode::Off),
+            "aws" => Ok(QuotaMode::Aws),
+            _ => Err(format!("expected off or aws, found {text:?}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        let text = match self {
+            QuotaMode::Off => "off",
+            QuotaMode::Aws => "aws",
+        };
+        format!("{text:?}")
+    }
+}
+
 keys! {
     /// Customer keys: the key service inside, or another one.
     Kms {
@@ -362,6 +409,9 @@ keys! {
 keys! {
     /// Quotas of the original service; 0 is no limit. Reached ones answer LimitExceededException.
     Quotas {
+        /// `aws` is the strict mode: every key of this section that is not set has the number of
+        /// the original service. `off`: it is 0, no limit.
+        mode: QuotaMode = QuotaMode::Off,
         /// Schemas (500 on AWS).
         schemas: u64 = 0,
         /// Dataset groups (5 on AWS).
@@ -386,6 +436,45 @@ keys! {
         items_metadata_columns: u64 = 0,
         /// Metadata columns of a Users schema (25 on AWS).
         users_metadata_columns: u64 = 0,
+        /// Textual columns of an Items schema (1 on AWS).
+        items_textual_columns: u64 = 0,
+        /// Lines in one input file of a segment job with the recipe aws-item-affinity (500 on AWS).
+        /// More fail the job.
+        segment_lines_item_affinity: u64 = 0,
+        /// Lines in one input file of a segment job with the recipe aws-item-attribute-affinity
+        /// (10 on AWS). More fail the job.
+        segment_lines_item_attribute_affinity: u64 = 0,
+        /// Stored bytes of a FULL import, in GB of 10^9 bytes (100 on AWS). More fail the job.
+        full_import_gb: u64 = 0,
+        /// Stored bytes of an INCREMENTAL import, in GB of 10^9 bytes (1 on AWS). More fail the job.
+        incremental_import_gb: u64 = 0,
+        /// Fewest rows of an Interactions import (1000 on AWS). Fewer fail the job.
+        interactions_import_rows_min: u64 = 0,
+    }
+}
+
+impl Quotas {
+    /// The numbers of the original service. All keys are named, so that a new quota cannot be
+    /// forgotten here.
+    fn aws() -> Self {
+        Quotas {
+            mode: QuotaMode::Aws,
+            schemas: 500,
+            dataset_groups: 5,
+            pending_import_jobs: 5,
+            pending_solution_versions: 20,
+            solutions_per_group: 10,
+            pending_segment_jobs: 5,
+            interactions_metadata_columns: 5,
+            items_metadata_columns: 100,
+            users_metadata_columns: 25,
+            items_textual_columns: 1,
+            segment_lines_item_affinity: 500,
+            segment_lines_item_attribute_affinity: 10,
+            full_import_gb: 100,
+            incremental_import_gb: 1,
+            interactions_import_rows_min: 1000,
+        }
     }
 }
 
@@ -436,9 +525,9 @@ impl Settings {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| default.exists().then_some(default));
         let text = match file {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+            Some(path) => read_file(path).map_err(|reason| ConfigError::File {
                 path: path.to_owned(),
-                reason: error.to_string(),
+                reason,
             })?,
             None => String::new(),
         };
@@ -452,25 +541,44 @@ impl Settings {
         variable: impl Fn(&str) -> Option<String>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let mut settings = Settings::default();
         let table = toml::Table::from_str(file_text).map_err(|error| ConfigError::File {
             path: file_name.into(),
             reason: error.to_string(),
         })?;
+        // Key, value and place; what comes later wins.
+        let mut given = Vec::new();
         for (key, text) in flatten(file_name, "", &table)? {
-            settings.set(&key, &text, format!("{file_name}: {key}"))?;
+            let place = format!("{file_name}: {key}");
+            given.push((key, text, place));
         }
         for key in all_keys() {
             let name = format!("KINDRED_{}", key.name.replace('.', "_").to_uppercase());
             if let Some(text) = variable(&name) {
-                settings.set(&key.name, &text, name)?;
+                given.push((key.name, text, name));
             }
         }
         for (key, text) in flags {
-            settings.set(key, text, format!("--set {key}"))?;
+            given.push((key.clone(), text.clone(), format!("--set {key}")));
+        }
+        let mut settings = Settings::default();
+        settings.set_all(&given)?;
+        if settings.quotas.mode == QuotaMode::Aws {
+            // The mode changes defaults, so every key that is set comes after it.
+            settings = Settings {
+                quotas: Quotas::aws(),
+                ..Settings::default()
+            };
+            settings.set_all(&given)?;
         }
         settings.check()?;
         Ok(settings)
+    }
+
+    fn set_all(&mut self, given: &[(String, String, String)]) -> Result<(), ConfigError> {
+        for (key, text, place) in given {
+            self.set(key, text, place.clone())?;
+        }
+        Ok(())
     }
 
     fn set(&mut self, key: &str, text: &str, place: String) -> Result<(), ConfigError> {
@@ -519,10 +627,16 @@ impl Settings {
             ("segment.max_num_results", "expected at least 1")
         } else if self.http.connections_max == 0 {
             ("http.connections_max", "expected at least 1")
+        } else if self.http.bytes_per_second_min == 0 {
+            ("http.bytes_per_second_min", "expected at least 1")
         } else if self.requests.per_second.is_nan() || self.requests.per_second <= 0.0 {
             ("requests.per_second", "expected more than 0")
+        } else if self.requests.s3_per_second.is_nan() || self.requests.s3_per_second <= 0.0 {
+            ("requests.s3_per_second", "expected more than 0")
         } else if self.requests.burst.is_nan() || self.requests.burst < 1.0 {
             ("requests.burst", "expected at least 1")
+        } else if self.requests.s3_burst.is_nan() || self.requests.s3_burst < 1.0 {
+            ("requests.s3_burst", "expected at least 1")
         } else {
             return Ok(());
         };
@@ -543,7 +657,15 @@ impl Settings {
 
     /// What the job runner goes by.
     pub fn jobs(&self) -> JobSettings {
+        let quotas = &self.quotas;
         JobSettings {
+            quotas: JobQuotas {
+                lines_item_affinity: quotas.segment_lines_item_affinity,
+                lines_item_attribute_affinity: quotas.segment_lines_item_attribute_affinity,
+                full_import_bytes: quotas.full_import_gb.saturating_mul(GB),
+                incremental_import_bytes: quotas.incremental_import_gb.saturating_mul(GB),
+                interactions_import_rows_min: quotas.interactions_import_rows_min,
+            },
             workers: self.workers,
             threads: self.threads,
             import_max_invalid_rows: self.import.max_invalid_rows,
@@ -563,6 +685,14 @@ impl Settings {
             },
         }
     }
+}
+
+/// Reads a configuration file. Who can write it decides who may call, so not everybody may.
+fn read_file(path: &Path) -> Result<String, String> {
+    if writable_by_all(path).map_err(|error| error.to_string())? {
+        return Err("everybody can write it: run chmod o-w".to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// The scalars of a TOML table by dotted key.
@@ -680,6 +810,27 @@ mod tests {
             of(&[("training.model", "lookback")]).model,
             ModelChoice::Lookback
         );
+    }
+
+    #[test]
+    fn the_strict_mode_sets_every_quota_and_any_key_overrides_it() {
+        let strict = load("", &[], &[("quotas.mode", "aws")]).unwrap();
+        let expected = format!("{:?}", Quotas::aws());
+        assert_eq!(format!("{:?}", strict.quotas), expected);
+        for part in expected.split(", ") {
+            assert!(!part.ends_with(": 0"), "{part} has no number of AWS");
+        }
+        // Wherever the mode stands, a key that is set counts.
+        let file = "[quotas]\nschemas = 7\nsolutions_per_group = 0\n";
+        let mode = [("KINDRED_QUOTAS_MODE", "aws")];
+        let flags = [("quotas.pending_segment_jobs", "2")];
+        let quotas = load(file, &mode, &flags).unwrap().quotas;
+        assert_eq!((quotas.schemas, quotas.solutions_per_group), (7, 0));
+        assert_eq!((quotas.pending_segment_jobs, quotas.dataset_groups), (2, 5));
+        // The last word on the mode counts, too.
+        let off = load("[quotas]\nmode = \"aws\"", &[], &[("quotas.mode", "off")]).unwrap();
+        assert_eq!(off.quotas.schemas, 0);
+        assert!(load("", &[], &[("quotas.mode", "strict")]).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod ops;
 pub mod parts;
 mod policy;
 mod s3;
+mod safety;
 mod server;
 pub mod signing;
 mod sigv4;

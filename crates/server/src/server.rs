@@ -6,8 +6,9 @@
 
 use crate::audit::Audit;
 use crate::config::{RolesMode, Settings};
+use crate::http::bodies::BodyRoom;
 use crate::http::listen::{self, ListenLimits};
-use crate::http::{ControlPlane, Planes, RateLimiter, RequestPlane};
+use crate::http::{ControlPlane, LARGE_BODIES_MAX, Planes, RateLimiter, RequestPlane};
 use crate::identity::{
     Audited, BucketPolicies, Identity, IdentityPlane, KnownCallers, RoleAuthority,
 };
@@ -16,6 +17,7 @@ use crate::kms::{KeyPlane, RemoteKeys, RemoteSettings};
 use crate::ops::Context;
 use crate::parts::{SystemClock, SystemRandom};
 use crate::s3::{S3Parts, S3Plane};
+use crate::safety;
 use crate::sigv4::Verifier;
 use axum::body::Body;
 use http::{Request, Response};
@@ -25,6 +27,7 @@ use kindred_store::keys::master::MasterKey;
 use kindred_store::{EmbeddedStore, KeyRing, KeyService};
 use kindred_types::parts::{Clock, Random};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File};
 use std::future::Future;
@@ -48,6 +51,8 @@ const FORMAT: u32 = 1;
 const MASTER_KEY_VARIABLE: &str = "KINDRED_MASTER_KEY";
 /// The name of the master key among the system's credentials.
 const MASTER_KEY_CREDENTIAL: &str = "kindred-master-key";
+/// Open files that are not connections: databases, blobs, models, scratch files of jobs.
+const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,14 @@ pub enum StartError {
         path: PathBuf,
         /// The format found.
         found: String,
+    },
+    /// Others than the server's user could change what is in the data directory.
+    #[error("the data directory {path} {reason}")]
+    Unsafe {
+        /// The data directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
     },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
@@ -125,6 +138,7 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let layout = Layout::new(settings.data_dir.clone());
+        safety::make_files_private();
         let lock = claim_directory(layout.root())?;
         let operator = FileKeys::open(&layout.root().join("credentials"), &*random)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog(), clock.clone())?);
@@ -178,10 +192,13 @@ impl Server {
             mode: settings.auth,
             clock: clock.clone(),
         };
+        let requests = &settings.requests;
+        let limiter = || RateLimiter::new(requests.per_second, requests.burst, clock.clone());
         let kms = KeyPlane {
             verifier: verifier.clone(),
             callers: callers.clone(),
             audit: audit.clone(),
+            limiter: Arc::new(limiter()),
             ring,
             account: settings.account(),
             random: random.clone(),
@@ -191,6 +208,7 @@ impl Server {
             verifier: verifier.clone(),
             callers: callers.clone(),
             audit: audit.clone(),
+            limiter: limiter(),
         };
         let s3 = S3Plane::new(S3Parts {
             store,
@@ -201,13 +219,17 @@ impl Server {
             account: settings.account(),
             clock: clock.clone(),
             random: random.clone(),
+            limiter: Arc::new(RateLimiter::new(
+                requests.s3_per_second,
+                requests.s3_burst,
+                clock.clone(),
+            )),
         });
-        let requests = &settings.requests;
         let control = ControlPlane {
             verifier,
             callers,
             audit,
-            limiter: RateLimiter::new(requests.per_second, requests.burst, clock.clone()),
+            limiter: limiter(),
             context: context(
                 &settings,
                 catalog,
@@ -223,6 +245,8 @@ impl Server {
             forms: Arc::new(identity),
             s3: Arc::new(s3),
             random,
+            room: BodyRoom::new(LARGE_BODIES_MAX),
+            body_timeout: Duration::from_millis(settings.http.body_timeout_ms),
         };
         Endpoint {
             url: format!("http://{address}"),
@@ -233,11 +257,8 @@ impl Server {
             path: layout.root().to_owned(),
             source,
         })?;
-        let limits = ListenLimits {
-            connections_max: settings.http.connections_max,
-            header_timeout: Duration::from_millis(settings.http.header_timeout_ms),
-            shutdown_timeout: Duration::from_millis(settings.http.shutdown_timeout_ms),
-        };
+        let limits = ListenLimits::of(&settings.http);
+        allow_open_files(limits.connections_max);
         let (stop, stopped) = watch::channel(false);
         let serving = runtime.spawn(listen::serve(listener, planes, limits, stopped));
         tracing::info!(%address, data_dir = %layout.root().display(), "serving");
@@ -369,6 +390,27 @@ fn context(
     }
 }
 
+/// Raises this process's limit of open files, so that silent connections cannot use it up. A limit
+/// that cannot be raised far enough is said, and the server goes on with fewer connections.
+pub(crate) fn allow_open_files(connections_max: usize) {
+    let wanted = u64::try_from(connections_max)
+        .unwrap_or(u64::MAX)
+        .saturating_add(FILES_BESIDE_CONNECTIONS);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+    let raised = setrlimit(Resource::Nofile, limit);
+    if raised.is_err() || limit.current.is_some_and(|current| current < wanted) {
+        tracing::warn!(
+            wanted,
+            allowed = limit.current,
+            "the limit of open files is lower than http.connections_max needs"
+        );
+    }
+}
+
 impl RequestPlane for S3Plane {
     fn handle(
         &self,
@@ -439,6 +481,7 @@ fn claim_directory(root: &Path) -> Result<File, StartError> {
         .mode(0o700)
         .create(root)
         .map_err(io(root))?;
+    safety::need_private_directory(root)?;
     let path = root.join("lock");
     let lock = File::options()
         .create(true)

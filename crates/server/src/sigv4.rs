@@ -23,6 +23,8 @@ pub(crate) const SKEW_MS_MAX: i64 = 15 * 60 * 1000;
 const EXPIRES_SECONDS_MAX: i64 = 7 * 24 * 3600;
 /// Longest `Authorization` header that is looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 4096;
+/// Who sends unsigned requests where these are taken.
+const ANONYMOUS: &str = "anonymous";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Checks signatures against the server's keys.
@@ -63,14 +65,14 @@ impl Verifier {
     ) -> Result<String, Exception> {
         let claim = match Claim::find(parts) {
             Ok(Some(claim)) => claim,
-            Ok(None) if self.mode == AuthMode::Off => return Ok("anonymous".to_owned()),
+            Ok(None) if self.mode == AuthMode::Off => return Ok(ANONYMOUS.to_owned()),
             Ok(None) => {
                 return Err(refused(
                     ExceptionKind::MissingAuthenticationToken,
                     "Missing Authentication Token",
                 ));
             }
-            Err(_) if self.mode == AuthMode::Off => return Ok("anonymous".to_owned()),
+            Err(_) if self.mode == AuthMode::Off => return Ok(ANONYMOUS.to_owned()),
             Err(reason) => return Err(refused(ExceptionKind::IncompleteSignature, &reason)),
         };
         if self.mode != AuthMode::Static {
@@ -182,6 +184,12 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let date = PrimitiveDateTime::parse(text, format).ok()?;
     Some(date.assume_utc().unix_timestamp() * 1000)
+}
+
+/// The access key that a request names, unchecked; a made-up name where it names none.
+pub(crate) fn claimed_access_key(parts: &Parts) -> String {
+    let claim = Claim::find(parts).ok().flatten();
+    claim.map_or_else(|| ANONYMOUS.to_owned(), |claim| claim.access_key)
 }
 
 /// The service in the credential scope of a request, signed or presigned, unchecked.

@@ -191,3 +191,48 @@ fn an_import_counts_what_it_did() {
     );
     runner.stop();
 }
+
+#[test]
+fn quotas_of_imports_fail_the_job_and_leave_the_old_data() {
+    let few = csv(10, 10, 50, 1);
+    let bytes = few.len() as u64;
+    let world = World::with(|settings| {
+        settings.quotas.full_import_bytes = bytes;
+        settings.quotas.incremental_import_bytes = bytes - 1;
+        settings.quotas.interactions_import_rows_min = 50;
+    });
+    world.put("data/few.csv", few);
+    world.put("data/fewer.csv", csv(10, 10, 49, 1));
+    world.put("data/many/1.csv", csv(10, 10, 50, 1));
+    world.put("data/many/2.csv", csv(10, 10, 50, 2));
+    let runner = world.start();
+    let check = |name: &str, mode: &str, expected: &str| {
+        let location = format!("s3://data/{name}");
+        let arn = world.import(
+            &format!("{}-{mode}", &name[..4]),
+            INTERACTIONS,
+            &location,
+            mode,
+        );
+        let reason = world.wait_failed(&arn);
+        assert!(reason.starts_with(PREFIX), "{reason}");
+        assert!(reason.ends_with(expected), "{reason}");
+    };
+    let full = format!("more than the {bytes} of FULL imports.");
+    check("many/", "FULL", &full);
+    let incremental = format!(
+        "has {bytes} bytes, more than the {} of INCREMENTAL imports.",
+        bytes - 1
+    );
+    check("few.csv", "INCREMENTAL", &incremental);
+    world.wait_active(&world.import("enough", INTERACTIONS, "s3://data/few.csv", "FULL"));
+    check(
+        "fewer.csv",
+        "FULL",
+        "The data has 49 rows, fewer than the 50 that an import needs.",
+    );
+    let dataset: Dataset = world.record(INTERACTIONS);
+    assert_eq!(dataset.generations.len(), 1);
+    assert_eq!(dataset.generations[0].rows, 50);
+    runner.stop();
+}

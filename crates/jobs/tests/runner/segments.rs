@@ -252,3 +252,23 @@ fn every_line_may_be_wrong_and_the_job_still_ends_well() {
     );
     runner.stop();
 }
+
+#[test]
+fn the_quota_of_lines_counts_each_file() {
+    let world = World::trained_with(|settings| {
+        settings.quotas.lines_item_affinity = 30;
+        settings.quotas.lines_item_attribute_affinity = 10;
+    });
+    let line = queries(1);
+    let blank_lines = format!("{}\n\n  \n", line.repeat(30));
+    world.put("demo/two/a.json", blank_lines.as_str());
+    world.put("demo/two/b.json", line.repeat(30).as_str());
+    world.put("demo/more/a.json", line.as_str());
+    world.put("demo/more/b.json", line.repeat(31).as_str());
+    let runner = world.start();
+    let arn = world.segment("more", "s3://demo/more/", "s3://demo/o/");
+    let reason = "Input file s3://demo/more/b.json has more than 30 lines.";
+    assert_eq!(world.wait_failed(&arn), reason);
+    world.wait_active(&world.segment("two", "s3://demo/two/", "s3://demo/o/"));
+    runner.stop();
+}

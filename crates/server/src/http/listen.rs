@@ -1,10 +1,15 @@
 //! The listener: connections, their limits and their end.
 //!
-//! A client that is slow with its request's head, or connects and stays silent, is cut off at a
-//! deadline; hyper only does that when it has a timer, so it gets one. Stopping answers what is in
-//! flight, then closes.
+//! A client that stays silent, dribbles or does not take its answer costs a socket until its
+//! deadline and nothing else: the connection's own are in [`super::guard`], those of bodies in
+//! [`super::bodies`], and behind both stands hyper's deadline for heads, which only works with a
+//! timer. Stopping answers what is in flight, then closes.
 
 use super::Planes;
+use super::bodies::{Answer, paced};
+use super::guard::{GuardLimits, Guarded, Turns};
+use super::pace::PaceLimits;
+use crate::config::Http;
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
@@ -20,6 +25,8 @@ use tokio::sync::{Semaphore, watch};
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Largest piece of an answer that hyper holds for the socket.
+const ANSWER_PIECE_BYTES: u64 = 2 << 20;
 /// Pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -27,8 +34,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListenLimits {
     pub(crate) connections_max: usize,
-    pub(crate) header_timeout: Duration,
+    /// Deadlines of a connection.
+    pub(crate) guard: GuardLimits,
+    /// How slowly bodies may come.
+    pub(crate) upload: PaceLimits,
     pub(crate) shutdown_timeout: Duration,
+}
+
+impl ListenLimits {
+    /// What the configuration says.
+    pub(crate) fn of(http: &Http) -> Self {
+        let pace = PaceLimits {
+            pause: Duration::from_millis(http.pause_ms),
+            bytes_per_second: http.bytes_per_second_min,
+        };
+        ListenLimits {
+            connections_max: http.connections_max,
+            guard: GuardLimits {
+                first_byte: Duration::from_millis(http.first_byte_timeout_ms),
+                head: Duration::from_millis(http.header_timeout_ms),
+                idle: Duration::from_millis(http.idle_timeout_ms),
+                answer: pace,
+            },
+            upload: pace,
+            shutdown_timeout: Duration::from_millis(http.shutdown_timeout_ms),
+        }
+    }
 }
 
 /// Serves until `stop` turns true.
@@ -41,10 +72,8 @@ pub(crate) async fn serve(
     let planes = Arc::new(planes);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX);
+    let http = builder(&limits.guard);
+    assert_timer(&http);
     loop {
         let permit = tokio::select! {
             permit = room.clone().acquire_owned() => permit,
@@ -65,9 +94,15 @@ pub(crate) async fn serve(
         // Answers are small and wait for nobody: send them at once.
         let _ = stream.set_nodelay(true);
         let planes = planes.clone();
+        let turns = Turns::default();
+        let stream = Guarded::new(stream, limits.guard, turns.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let planes = planes.clone();
-            async move { Ok::<_, Infallible>(planes.answer(request.map(Body::new)).await) }
+            let (planes, _turn) = (planes.clone(), turns.begin());
+            let request = request.map(|body| paced(Body::new(body), limits.upload));
+            async move {
+                let answer = planes.answer(request).await;
+                Ok::<_, Infallible>(answer.map(|body| Answer { body, _turn }))
+            }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -84,4 +119,25 @@ pub(crate) async fn serve(
     {
         tracing::warn!("some connections were still open at the end");
     }
+}
+
+fn builder(guard: &GuardLimits) -> http1::Builder {
+    // hyper's deadline runs from the moment it wants a head, while the end of the answer before it
+    // may still be on its way.
+    let answer = ANSWER_PIECE_BYTES / guard.answer.bytes_per_second.max(1);
+    let within = guard.first_byte.max(guard.idle) + guard.head + Duration::from_secs(answer);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(within)
+        .max_buf_size(HEAD_BYTES_MAX);
+    http
+}
+
+/// hyper looks for its timer when a connection begins and panics without one. That has to be at the
+/// start of the server and not with its first client.
+fn assert_timer(http: &http1::Builder) {
+    let nobody = service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(http::Response::new(Body::empty()))
+    });
+    drop(http.serve_connection(TokioIo::new(tokio::io::empty()), nobody));
 }

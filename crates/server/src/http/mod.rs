@@ -4,9 +4,12 @@
 //! request id. Handlers run on blocking threads; a panic in one is an InternalFailure and kills
 //! nothing else. The listener is in [`listen`].
 
+pub(crate) mod bodies;
 mod control;
+pub(crate) mod guard;
 mod limits;
 pub(crate) mod listen;
+pub(crate) mod pace;
 mod route;
 
 pub(crate) use control::ControlPlane;
@@ -15,6 +18,7 @@ pub(crate) use limits::RateLimiter;
 use crate::error::{Exception, ExceptionKind};
 use crate::kms::KeyPlane;
 use axum::body::Body;
+use bodies::{BodyRoom, TooSlow, stated_length};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
@@ -29,8 +33,8 @@ use std::time::Duration;
 
 /// Largest body outside of S3. The largest legal request is well under 64 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-/// How long a body outside of S3 may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Large bodies outside of S3 that are in memory at the same time.
+pub(crate) const LARGE_BODIES_MAX: usize = 16;
 /// Content type of the control plane.
 pub(crate) const JSON: &str = "application/x-amz-json-1.1";
 const REQUEST_ID: &str = "x-amzn-requestid";
@@ -58,6 +62,10 @@ pub(crate) struct Planes {
     pub(crate) forms: Arc<dyn FormPlane>,
     pub(crate) s3: Arc<dyn RequestPlane>,
     pub(crate) random: Arc<dyn Random>,
+    /// Room for bodies that are read whole, except those of S3.
+    pub(crate) room: BodyRoom,
+    /// How long a body outside of S3 may take.
+    pub(crate) body_timeout: Duration,
 }
 
 impl Planes {
@@ -68,15 +76,15 @@ impl Planes {
         let mut response = match route::choose(&parts) {
             Plane::Health => health(),
             Plane::S3 => self.s3.handle(Request::from_parts(parts, body)).await,
-            Plane::Control => match read_body(&parts, body).await {
+            Plane::Control => match self.read_body(&parts, body).await {
                 Ok(body) => self.control.answer(parts, body, &request_id).await,
                 Err(exception) => json_error(&exception, exception.kind.status()),
             },
-            Plane::Kms => match read_body(&parts, body).await {
+            Plane::Kms => match self.read_body(&parts, body).await {
                 Ok(body) => self.kms.answer(&parts, body, &request_id).await,
                 Err(exception) => json_error(&exception, exception.kind.status()),
             },
-            Plane::Forms => match read_body(&parts, body).await {
+            Plane::Forms => match self.read_body(&parts, body).await {
                 Ok(body) => self.forms.handle(&parts, body, &request_id).await,
                 Err(exception) => json_error(&exception, exception.kind.status()),
             },
@@ -94,6 +102,45 @@ impl Planes {
         }
         response
     }
+
+    /// Reads a body under the limits. What is too long by its own account is not read at all.
+    async fn read_body(&self, parts: &Parts, body: Body) -> Result<Bytes, Exception> {
+        let encoded = parts
+            .headers
+            .get("content-encoding")
+            .is_some_and(|value| value != "identity");
+        if encoded {
+            return Err(Exception::serialization(
+                "Compressed request bodies are not supported.",
+            ));
+        }
+        if stated_length(&parts.headers).is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+            return Err(too_large());
+        }
+        let reading = async {
+            let _room = self.room.enter(&parts.headers).await;
+            Limited::new(body, BODY_BYTES_MAX).collect().await
+        };
+        match tokio::time::timeout(self.body_timeout, reading).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(error)) if TooSlow::is_cause_of(&*error) => Err(too_slow()),
+            Ok(Err(error)) => Err(Exception::serialization(format!(
+                "Request body cannot be read: {error}"
+            ))),
+            Err(_) => Err(too_slow()),
+        }
+    }
+}
+
+fn too_large() -> Exception {
+    Exception::serialization(format!(
+        "Request body is larger than {BODY_BYTES_MAX} bytes."
+    ))
+}
+
+fn too_slow() -> Exception {
+    Exception::serialization("Request body did not arrive in time.")
 }
 
 fn health() -> Response<Body> {
@@ -124,34 +171,6 @@ pub(crate) fn json_error(exception: &Exception, status: u16) -> Response<Body> {
     let name = HeaderValue::from_static(exception.kind.name());
     response.headers_mut().insert(ERROR_TYPE, name);
     response
-}
-
-/// Reads a body under the limit.
-async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Exception> {
-    let encoded = parts
-        .headers
-        .get("content-encoding")
-        .is_some_and(|value| value != "identity");
-    if encoded {
-        return Err(Exception::serialization(
-            "Compressed request bodies are not supported.",
-        ));
-    }
-    let reading = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Exception::serialization(format!(
-                "Request body is larger than {BODY_BYTES_MAX} bytes."
-            )))
-        }
-        Ok(Err(error)) => Err(Exception::serialization(format!(
-            "Request body cannot be read: {error}"
-        ))),
-        Err(_) => Err(Exception::serialization(
-            "Request body did not arrive in time.",
-        )),
-    }
 }
 
 /// Runs blocking work; a panic in it is an internal failure of this request only.

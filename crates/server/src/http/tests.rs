@@ -2,6 +2,8 @@
 //!
 //! The control plane is the real one over a catalog of its own; forms and S3 say what reached them.
 
+mod hostile;
+
 use super::listen::{ListenLimits, serve};
 use super::*;
 use crate::audit::Audit;
@@ -80,7 +82,8 @@ impl FormPlane for EchoForms {
     }
 }
 
-/// Says what it was asked; `/slow` waits until it is let go.
+/// Says what it was asked; `/slow` waits until it is let go, `/large` is 64 MiB long, and `/count`
+/// counts what it is sent.
 #[derive(Default)]
 struct EchoS3 {
     slow_begun: Arc<Notify>,
@@ -93,6 +96,19 @@ impl RequestPlane for EchoS3 {
             if request.uri().path() == "/slow" {
                 self.slow_begun.notify_one();
                 self.slow_may_end.notified().await;
+            }
+            if request.uri().path() == "/large" {
+                let piece = Bytes::from_static(&[b'x'; 1 << 16]);
+                let pieces = std::iter::repeat_n(Ok::<_, std::convert::Infallible>(piece), 1024);
+                return Response::new(Body::from_stream(futures::stream::iter(pieces)));
+            }
+            if request.uri().path() == "/count" {
+                let read = request.into_body().collect().await;
+                let told = read.map_or_else(
+                    |error| error.to_string(),
+                    |read| read.to_bytes().len().to_string(),
+                );
+                return respond(StatusCode::OK, "text/plain", told);
             }
             let body = format!("s3 {} {}", request.method(), request.uri().path());
             respond(StatusCode::OK, "text/plain", body)
@@ -185,6 +201,8 @@ impl World {
             forms: Arc::new(EchoForms),
             s3: s3.clone(),
             random,
+            room: BodyRoom::new(LARGE_BODIES_MAX),
+            body_timeout: PATIENCE,
         };
         World {
             planes,
@@ -634,14 +652,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HEALTH: &str = "GET /_/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn listening(connections_max: usize, header_timeout_ms: u64) -> Listening {
-    let world = World::new();
+    listening_with(|http| {
+        http.connections_max = connections_max;
+        http.first_byte_timeout_ms = header_timeout_ms;
+        http.header_timeout_ms = header_timeout_ms;
+    })
+    .await
+}
+
+async fn listening_with(change: impl FnOnce(&mut crate::config::Http)) -> Listening {
+    let mut http = crate::config::Http::default();
+    http.shutdown_timeout_ms = 20_000;
+    change(&mut http);
+    let mut world = World::new();
+    world.planes.body_timeout = Duration::from_millis(http.body_timeout_ms);
+    let limits = ListenLimits::of(&http);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = ListenLimits {
-        connections_max,
-        header_timeout: Duration::from_millis(header_timeout_ms),
-        shutdown_timeout: PATIENCE,
-    };
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve(listener, world.planes.clone(), limits, stopped));
     Listening {

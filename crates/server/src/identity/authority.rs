@@ -8,7 +8,7 @@ use super::rights::{NoRights, RoleRights};
 use crate::audit::{Audit, Entry, SUCCESS};
 use crate::policy::{Actor, Decision, Kind, Policy, Question, decide, key, s3_arn};
 use kindred_jobs::{Access, Authority, Refused, Resource};
-use kindred_store::{EmbeddedStore, Error as StoreError};
+use kindred_store::{EmbeddedStore, Error as StoreError, Location, Store as _};
 use kindred_types::arn::Account;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,6 +165,11 @@ impl BucketPolicies {
             store,
             kept: Arc::default(),
         }
+    }
+
+    /// The customer key of an object; none of one that is not there, which the store will say.
+    pub(crate) fn key_of(&self, location: &Location) -> Option<String> {
+        self.store.encryption_key(location).ok().flatten()
     }
 
     /// The policy of a bucket; a bucket that is not there has none, which the store will say.

@@ -3,7 +3,7 @@
 use super::{Callers, Form, Identity, action_name, namespace, xml};
 use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
-use crate::http::{FormPlane, run_blocking};
+use crate::http::{FormPlane, RateLimiter, run_blocking};
 use crate::sigv4::Verifier;
 use axum::body::Body;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub(crate) struct IdentityPlane {
     pub(crate) verifier: Verifier,
     pub(crate) callers: Arc<dyn Callers>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) limiter: RateLimiter,
 }
 
 impl FormPlane for IdentityPlane {
@@ -39,6 +40,10 @@ impl FormPlane for IdentityPlane {
             let form = read_form(parts, &body);
             let space = namespace(form.get("Action").map_or("", String::as_str));
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
+                Ok(access_key) if !self.limiter.admit(&access_key) => Err(Exception {
+                    kind: ExceptionKind::Throttling,
+                    message: "Rate exceeded".to_owned(),
+                }),
                 Ok(access_key) => {
                     let (identity, callers) = (self.identity.clone(), self.callers.clone());
                     let (audit, id) = (self.audit.clone(), request_id.to_owned());
@@ -82,6 +87,7 @@ fn query_code(exception: &Exception) -> (u16, &'static str) {
         ExceptionKind::InvalidSignature => (403, "SignatureDoesNotMatch"),
         ExceptionKind::ExpiredToken => (403, "ExpiredToken"),
         ExceptionKind::AccessDenied => (403, "AccessDenied"),
+        ExceptionKind::Throttling => (400, "Throttling"),
         ExceptionKind::ServiceUnavailable => (503, "ServiceUnavailable"),
         _ => (500, "InternalFailure"),
     }

@@ -11,8 +11,8 @@ mod remote;
 pub(crate) use remote::{RemoteKeys, RemoteSettings};
 
 use crate::audit::{Audit, Entry, SUCCESS, masked};
-use crate::error::Exception;
-use crate::http::{JSON, respond, run_blocking};
+use crate::error::{Exception, ExceptionKind};
+use crate::http::{JSON, RateLimiter, respond, run_blocking};
 use crate::identity::Callers;
 use crate::policy::Context;
 use crate::sigv4::Verifier;
@@ -37,6 +37,7 @@ pub(crate) struct KeyPlane {
     pub(crate) verifier: Verifier,
     pub(crate) callers: Arc<dyn Callers>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) limiter: Arc<RateLimiter>,
     /// None where the keys are somebody else's.
     pub(crate) ring: Option<Arc<KeyRing>>,
     pub(crate) account: Account,
@@ -96,6 +97,12 @@ impl KeyPlane {
             .ok_or_else(|| Refusal::from(Exception::unknown_operation("")))?
             .to_owned();
         let access_key = self.verifier.verify(parts, &body, &["kms"])?;
+        if !self.limiter.admit(&access_key) {
+            return Err(Refusal::from(Exception {
+                kind: ExceptionKind::Throttling,
+                message: "Rate exceeded".to_owned(),
+            }));
+        }
         let plane = self.clone();
         let request_id = request_id.to_owned();
         let answered =

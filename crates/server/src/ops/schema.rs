@@ -130,5 +130,12 @@ fn need_few_columns(ctx: &Context, schema: &schema::DatasetSchema) -> Result<(),
             schema.kind.title()
         )));
     }
+    let limit = quotas.items_textual_columns;
+    let textual = schema.fields.iter().filter(|field| field.textual).count();
+    if limit > 0 && textual as u64 > limit {
+        return Err(Exception::limit_exceeded(format!(
+            "More than {limit} textual columns in a schema."
+        )));
+    }
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! Whether a caller may do an S3 operation.
 //!
 //! Asked by the protocol layer between signature and operation. Every operation has its action and
-//! its resource; copies also read their source, and each key of a deletion is asked about. Bucket
-//! policies count beside the caller's own. The operator is bound by neither, so that no policy can
+//! its resource; copies also read their source, and each key of a deletion is asked about. What is
+//! encrypted also needs the right to its key, as on AWS. Bucket policies count beside the caller's
+//! own. The operator is bound by neither, so that no policy can
 //! lock a server's owner out.
 
 use super::errors::refused;
+use super::rates;
+use crate::http::RateLimiter;
 use crate::identity::{BucketPolicies, Caller, Callers};
 use crate::policy::{Context, key, s3_arn};
 use kindred_jobs::Refused;
+use kindred_store::Location;
 use kindred_types::arn::Account;
 use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
@@ -17,12 +21,15 @@ use s3s::path::S3Path;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Names the key that is to encrypt an object.
+const KEY_HEADER: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 /// Most keys of one deletion, as S3 has it.
 const DELETED_KEYS_MAX: usize = 1000;
 
 /// Asks about every request.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
+    pub(super) limiter: Arc<RateLimiter>,
     pub(super) callers: Arc<dyn Callers>,
     pub(super) buckets: BucketPolicies,
     pub(super) account: Account,
@@ -57,6 +64,8 @@ struct Wanted {
     bucket: Option<String>,
     key: Option<String>,
     context: Context,
+    /// The key that is to encrypt what is written.
+    encrypts_with: Option<String>,
 }
 
 #[async_trait::async_trait]
@@ -66,6 +75,7 @@ impl S3Access for Access {
             return Err(refused(S3ErrorCode::AccessDenied, "Signature is required"));
         };
         let access_key = credentials.access_key.clone();
+        rates::admit(&self.limiter, &access_key)?;
         let operation = cx.s3_op().name();
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => (None, None),
@@ -77,6 +87,11 @@ impl S3Access for Access {
             bucket,
             key,
             context: listing_context(cx.uri().query().unwrap_or_default()),
+            encrypts_with: cx
+                .headers()
+                .get(KEY_HEADER)
+                .and_then(|key| key.to_str().ok())
+                .map(|key| self.key_arn(key)),
         };
         // A deletion of many keys is asked about when they are known; here, only who asks.
         let decided_later = operation == "DeleteObjects";
@@ -102,6 +117,7 @@ impl S3Access for Access {
             bucket: Some(request.input.bucket.clone()),
             key: Some(object.key.clone()),
             context: Context::default(),
+            encrypts_with: None,
         });
         let wanted = wanted.collect();
         let Some(credentials) = &request.credentials else {
@@ -126,6 +142,7 @@ impl Access {
             bucket: Some(bucket),
             key: Some(key),
             context: Context::default(),
+            encrypts_with: None,
         };
         let access_key = credentials.access_key.clone();
         self.ask(access_key, vec![wanted], None, false).await
@@ -189,9 +206,34 @@ impl Access {
             })?,
             None => None,
         };
+        let denied = |reason| refused(S3ErrorCode::AccessDenied, reason);
         caller
             .may(&wanted.action, &resource, wanted.context, policy.as_deref())
-            .map_err(|reason| refused(S3ErrorCode::AccessDenied, reason))
+            .map_err(denied)?;
+        let may_use = |action: &str, key: &str| {
+            caller
+                .may(action, key, Context::default(), None)
+                .map_err(denied)
+        };
+        if let Some(key) = &wanted.encrypts_with {
+            may_use("kms:GenerateDataKey", key)?;
+        }
+        if let ("s3:GetObject", Some(bucket), Some(key)) =
+            (wanted.action.as_str(), wanted.bucket, wanted.key)
+            && let Some(key) = self.buckets.key_of(&Location::new(bucket, key))
+        {
+            may_use("kms:Decrypt", &key)?;
+        }
+        Ok(())
+    }
+
+    /// A key may be named by its ARN or by its id.
+    fn key_arn(&self, key: &str) -> String {
+        if key.starts_with("arn:") {
+            key.to_owned()
+        } else {
+            self.account.kms_key(key)
+        }
     }
 }
 

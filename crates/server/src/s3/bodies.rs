@@ -5,6 +5,7 @@
 //! protocol layer as an internal error, which it is not.
 
 use super::errors::{custom, refused};
+use crate::http::bodies::{BodyRoom, TooSlow, stated_length};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -14,6 +15,9 @@ use sha2::{Digest as _, Sha256};
 /// Largest document: a completion that names 10,000 parts with checksums takes about three
 /// megabytes, 1,000 keys to delete a little more than one.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+
+/// Large documents that are in memory at the same time.
+pub(super) const LARGE_DOCUMENTS_MAX: usize = 8;
 
 /// Operations on an object that are PUT with a document.
 const DOCUMENTS: [&str; 8] = [
@@ -27,17 +31,28 @@ const DOCUMENTS: [&str; 8] = [
     "tagging",
 ];
 
-/// Reads the body, unless it is the content of an object.
-pub(super) async fn collect(request: Request<Body>) -> Result<Request<Body>, S3Error> {
+/// Reads the body, unless it is the content of an object. What is too long by its own account is
+/// not read at all.
+pub(super) async fn collect(
+    request: Request<Body>,
+    room: &BodyRoom,
+) -> Result<Request<Body>, S3Error> {
     if is_content(&request) || is_packed(&request) {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
+    if stated_length(&head.headers).is_some_and(|bytes| bytes > DOCUMENT_BYTES_MAX as u64) {
+        return Err(too_big());
+    }
+    let room = room.enter(&head.headers).await;
     let read = Limited::new(body, DOCUMENT_BYTES_MAX).collect().await;
+    drop(room);
     let bytes = read.map(|read| read.to_bytes()).map_err(|error| {
         if error.is::<LengthLimitError>() {
-            let message = "Your request was too big.";
-            return refused(S3ErrorCode::MaxMessageLengthExceeded, message);
+            return too_big();
+        }
+        if TooSlow::is_cause_of(&*error) {
+            return too_slow();
         }
         cut_off()
     })?;
@@ -82,5 +97,19 @@ fn cut_off() -> S3Error {
     refused(
         S3ErrorCode::IncompleteBody,
         "The request body terminated unexpectedly",
+    )
+}
+
+fn too_big() -> S3Error {
+    let message = "Your request was too big.";
+    refused(S3ErrorCode::MaxMessageLengthExceeded, message)
+}
+
+/// What S3 answers to who sends too slowly.
+pub(super) fn too_slow() -> S3Error {
+    refused(
+        S3ErrorCode::RequestTimeout,
+        "Your socket connection to the server was not read from or written to within the timeout \
+         period. Idle connections will be closed.",
     )
 }

@@ -21,6 +21,7 @@ mod gate;
 mod listing;
 mod multipart;
 mod objects;
+mod rates;
 mod sigv2;
 mod transfer;
 
@@ -28,8 +29,11 @@ mod transfer;
 mod tests;
 
 use crate::audit::{Audit, Entry, SUCCESS};
+use crate::http::RateLimiter;
+use crate::http::bodies::BodyRoom;
 use crate::identity::{BucketPolicies, Callers};
 use crate::keys::{AuthMode, KeyTable};
+use crate::sigv4::claimed_access_key;
 use access::{Access, Seen};
 use backend::Backend;
 use gate::Gate;
@@ -52,6 +56,7 @@ pub(crate) struct S3Parts {
     pub(crate) account: Account,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) limiter: Arc<RateLimiter>,
 }
 
 /// Answers S3 requests.
@@ -60,13 +65,17 @@ pub(crate) struct S3Plane {
     service: S3Service,
     gate: Gate,
     audit: Arc<Audit>,
+    room: BodyRoom,
+    limiter: Arc<RateLimiter>,
     random: Arc<dyn Random>,
 }
 
 impl S3Plane {
     /// Puts the endpoint together.
     pub(crate) fn new(parts: S3Parts) -> Self {
+        let limiter = parts.limiter;
         let access = Access {
+            limiter: limiter.clone(),
             callers: parts.callers,
             buckets: BucketPolicies::new(parts.store.clone()),
             account: parts.account.clone(),
@@ -90,6 +99,8 @@ impl S3Plane {
             service: builder.build(),
             gate,
             audit: parts.audit,
+            room: BodyRoom::new(bodies::LARGE_DOCUMENTS_MAX),
+            limiter,
             random: parts.random,
         }
     }
@@ -101,12 +112,17 @@ impl S3Plane {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let request_id = random_hex(&*self.random, 8).to_uppercase();
-        let mut request = request.map(s3s::Body::http_body_unsync);
+        let (head, body) = request.into_parts();
+        let unchecked = (self.gate.mode != AuthMode::Static).then(|| claimed_access_key(&head));
+        let mut request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
         let seen = Seen::default();
         request.extensions_mut().insert(seen.clone());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let admitted = match self.gate.admit(request) {
-            Ok(admitted) => bodies::collect(admitted).await,
+            Ok(admitted) => match unchecked.map(|key| rates::admit(&self.limiter, &key)) {
+                None | Some(Ok(())) => bodies::collect(admitted, &self.room).await,
+                Some(Err(refusal)) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         let answer = match admitted {

@@ -1,5 +1,7 @@
 //! The endpoint from outside: requests in, answers out, without a socket.
 
+mod limits;
+
 use super::*;
 use crate::identity::Caller;
 use bytes::Bytes;
@@ -110,6 +112,10 @@ impl Callers for Operators {
 
 impl Endpoint {
     fn new(mode: AuthMode) -> Self {
+        Endpoint::with_rate(mode, 1e6, 1e6)
+    }
+
+    fn with_rate(mode: AuthMode, per_second: f64, burst: f64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(FixedClock(NOW_MS.into()));
         let random = Arc::new(Counter(0.into()));
@@ -124,6 +130,7 @@ impl Endpoint {
             audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone()).unwrap()),
             mode,
             account,
+            limiter: Arc::new(RateLimiter::new(per_second, burst, clock.clone())),
             clock,
             random,
         });

@@ -4,9 +4,11 @@
 //! to no key before everything it claims was checked. The first bytes of an answer are read before
 //! its headers go out, so that damage there is an error and not a broken connection.
 
+use super::bodies::too_slow;
 use super::checksums::{self, Algorithm, Claims, Sums};
 use super::chunked::Trailers;
 use super::errors::{blocking, custom, refused};
+use crate::http::bodies::TooSlow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -160,6 +162,9 @@ fn body_error(error: &StdError) -> S3Error {
             StatusCode::BAD_REQUEST,
             message,
         );
+    }
+    if words.contains(&TooSlow.to_string()) {
+        return too_slow();
     }
     if words.contains("SignatureMismatch") {
         let message = "A chunk's signature does not match what was computed.";

@@ -265,3 +265,23 @@ fn declared() -> BTreeSet<(String, String)> {
     };
     operations().flat_map(of).collect()
 }
+
+#[test]
+fn textual_columns_of_items_have_a_quota() {
+    let column = |name: &str| json!({"name": name, "type": ["null", "string"], "textual": true});
+    let schema = |name: &str, more: &[&str]| {
+        let mut fields = vec![json!({"name": "ITEM_ID", "type": "string"})];
+        fields.extend(more.iter().map(|name| column(name)));
+        let text = json!({"type": "record", "name": "Items", "fields": fields});
+        json!({"name": name, "schema": text.to_string()})
+    };
+    let server = Server::with(|settings| settings.quotas.items_textual_columns = 1);
+    server.ok("CreateSchema", schema("one", &["TITLE"]));
+    let message = server.refused(
+        "LimitExceeded",
+        "CreateSchema",
+        schema("two", &["TITLE", "TEXT"]),
+    );
+    assert_eq!(message, "More than 1 textual columns in a schema.");
+    Server::new().ok("CreateSchema", schema("two", &["TITLE", "TEXT"]));
+}
