@@ -21,6 +21,7 @@ mod quotas;
 mod role_store;
 mod runner;
 mod segment_job;
+mod selection;
 mod settings;
 mod sources;
 pub mod statistics;

@@ -2,13 +2,15 @@
 //!
 //! The objects are listed once and noted with their ETags, so that a resumed job reads the same
 //! input or fails. Finished blocks of rankings are files in the scratch directory; the engine goes
-//! on behind the last one. Each output object appears whole, in one move.
+//! on behind the last one. Each output object appears whole, in one move. Who may be in the segments
+//! is decided by the data of the moment the job starts, see `selection`.
 
 use crate::failure::Failure;
 use crate::inputs;
 use crate::quotas;
 use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
+use crate::selection;
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
 use crate::vaults::Vaults;
@@ -34,7 +36,8 @@ struct Checkpoint {
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
     let parts = job.parts();
-    let record: SegmentJob = job.record()?;
+    let record = selection::fix_data(job)?;
+    fail_point!("segment::fixed");
     let version: SolutionVersion = parts
         .catalog
         .read(|tx| tx.need(&record.solution_version_arn))?;
@@ -45,6 +48,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let vaults = Vaults::of(job, &version.group_arn)?;
     let files = parts.layout.model(model);
     let model = AnyModel::open_in(&files, &vaults.model(model))?;
+    let selection = selection::load(job, &record, &model, &vaults)?;
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
@@ -78,7 +82,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .collect();
     let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
     quotas::need_few_lines(&sources, &model, &parts.settings.quotas)?;
-    let scorer = asked::scorer(model);
+    let scorer = asked::scorer(model, &selection);
     let mut sinks = |index: usize| -> io::Result<Box<dyn Sink>> {
         let key = output_key(&input, &objects[index].key, &output.key);
         let target = Location::new(output.bucket.clone(), key);
@@ -88,8 +92,16 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     };
     let vault = vaults.scratch(&record.arn);
     let options = options(parts, &record, scratch.join("blocks"), vault);
-    let statistics = pipeline::run(&*scorer, &sources, &mut sinks, &options, job, &*parts.clock)
-        .map_err(segment_failure)?;
+    let statistics = pipeline::run(
+        &*scorer,
+        &selection,
+        &sources,
+        &mut sinks,
+        &options,
+        job,
+        &*parts.clock,
+    )
+    .map_err(segment_failure)?;
     fail_point!("segment::written");
 
     job.finish(|tx| {
@@ -105,7 +117,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         Ok(())
     })?;
     fail_point!("segment::committed");
-    Ok(())
+    // Generations that only this job kept.
+    if record.data.is_some() {
+        job.sweep()
+    } else {
+        Ok(())
+    }
 }
 
 fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf, vault: Vault) -> SegmentOptions {

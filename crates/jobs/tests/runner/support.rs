@@ -368,19 +368,42 @@ impl World {
 
     /// Queues a segment job on the version `v` with five users per line.
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
-        self.segment_with_keys(name, (input, None), (output, None))
+        self.segment_with(name, (input, None), (output, None), None)
     }
 
     /// The same with a key beside each path.
     pub(crate) fn segment_with_keys(
         &self,
         name: &str,
+        input: (&str, Option<&str>),
+        output: (&str, Option<&str>),
+    ) -> String {
+        self.segment_with(name, input, output, None)
+    }
+
+    /// The same; who interacted with the item as the rule says is left out.
+    pub(crate) fn segment_without(
+        &self,
+        name: &str,
+        input: &str,
+        output: &str,
+        rule: Option<&str>,
+    ) -> String {
+        self.segment_with(name, (input, None), (output, None), rule)
+    }
+
+    fn segment_with(
+        &self,
+        name: &str,
         (input, input_key): (&str, Option<&str>),
         (output, output_key): (&str, Option<&str>),
+        rule: Option<&str>,
     ) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
             scores: false,
+            exclude_interacted: rule.map(|rule| rule.parse().unwrap()),
+            data: None,
             arn: arn.clone(),
             job_name: name.into(),
             solution_version_arn: version_arn("v"),
