@@ -76,7 +76,27 @@ impl RoleStore {
         self.ask(LIST, Resource::Listing { bucket, prefix })
     }
 
+    /// Whether the role may do `action`, for example `kms:Decrypt`, with the key of this ARN.
+    ///
+    /// # Errors
+    /// As the authority says; the sentence for the job's owner is the caller's to make.
+    pub fn may_use_key(&self, action: &'static str, key_arn: &str) -> Result<(), Refused> {
+        self.decide(action, Resource::Key(key_arn))
+    }
+
     fn ask(&self, action: &'static str, resource: Resource<'_>) -> Result<(), Error> {
+        self.decide(action, resource)
+            .map_err(|refused| match refused {
+                Refused::Denied(_) => Error::Denied {
+                    operation: action,
+                    location: location(resource),
+                },
+                Refused::Unavailable(text) => Error::Unavailable(text),
+            })
+    }
+
+    /// Asks, and notes what was not noted yet.
+    fn decide(&self, action: &'static str, resource: Resource<'_>) -> Result<(), Refused> {
         let access = Access {
             role_arn: self.role_arn.as_deref(),
             action,
@@ -84,30 +104,24 @@ impl RoleStore {
             job_arn: &self.job_arn,
         };
         let outcome = self.authority.decide(&access);
-        let location = match resource {
-            Resource::Object(location) => location.clone(),
-            Resource::Listing { bucket, prefix } => Location::new(bucket, prefix),
-            Resource::Key(arn) => Location::new(arn, ""),
-        };
-        self.note(&access, &location, &outcome);
-        outcome.map_err(|refused| match refused {
-            Refused::Denied(reason) => {
-                tracing::info!(arn = %self.job_arn, action, %location, %reason, "access denied");
-                Error::Denied {
-                    operation: action,
-                    location,
-                }
-            }
-            Refused::Unavailable(text) => Error::Unavailable(text),
-        })
-    }
-
-    fn note(&self, access: &Access<'_>, location: &Location, outcome: &Result<(), Refused>) {
-        let entry = (access.action, location.clone(), outcome.is_ok());
+        if let Err(Refused::Denied(reason)) = &outcome {
+            tracing::info!(arn = %self.job_arn, action, %reason, "access denied");
+        }
+        let entry = (action, location(resource), outcome.is_ok());
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.len() < NOTED_MAX && noted.insert(entry) {
-            self.authority.note(access, outcome);
+            self.authority.note(&access, &outcome);
         }
+        outcome
+    }
+}
+
+/// What is refused or noted, as a location; of a key, its ARN takes the bucket's place.
+fn location(resource: Resource<'_>) -> Location {
+    match resource {
+        Resource::Object(location) => location.clone(),
+        Resource::Listing { bucket, prefix } => Location::new(bucket, prefix),
+        Resource::Key(arn) => Location::new(arn, ""),
     }
 }
 
