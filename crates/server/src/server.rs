@@ -144,8 +144,8 @@ impl Server {
         });
         let keys: Arc<dyn KeyTable> = callers.clone();
         let path = layout.root().join("audit");
-        let audit =
-            Audit::open(&path, clock.clone()).map_err(|source| StartError::Io { path, source })?;
+        let audit = Audit::open(&path, clock.clone(), settings.audit.reads)
+            .map_err(|source| StartError::Io { path, source })?;
         let audit = Arc::new(audit);
         let authority = Arc::new(Audited {
             inner: authority(&settings, address, &identity, &store),

@@ -17,9 +17,6 @@ use s3s::path::S3Path;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most keys of one deletion, as S3 has it.
-const DELETED_KEYS_MAX: usize = 1000;
-
 /// Asks about every request.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
@@ -97,7 +94,8 @@ impl S3Access for Access {
 
     async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
         let keys = &request.input.delete.objects;
-        let wanted = keys.iter().take(DELETED_KEYS_MAX).map(|object| Wanted {
+        // Their number is bounded by the size of the document.
+        let wanted = keys.iter().map(|object| Wanted {
             action: "s3:DeleteObject".into(),
             bucket: Some(request.input.bucket.clone()),
             key: Some(object.key.clone()),

@@ -121,7 +121,7 @@ impl Endpoint {
             store,
             keys,
             callers: Arc::new(Operators),
-            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone()).unwrap()),
+            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone(), true).unwrap()),
             mode,
             account,
             clock,
