@@ -78,6 +78,17 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether a request was done that changed nothing.
+    fn only_reads(&self) -> bool {
+        let name = self.action.rsplit(':').next().unwrap_or_default();
+        let reads = ["Describe", "List", "Get", "Head"];
+        self.job.is_none()
+            && self.outcome == SUCCESS
+            && reads.iter().any(|verb| name.starts_with(verb))
+    }
+}
+
 /// The outcome of what went well.
 pub(crate) const SUCCESS: &str = "Success";
 
@@ -85,6 +96,7 @@ pub(crate) const SUCCESS: &str = "Success";
 #[derive(Debug)]
 pub(crate) struct Audit {
     clock: Arc<dyn Clock>,
+    reads: bool,
     file_bytes_max: u64,
     open: Mutex<Open>,
 }
@@ -104,12 +116,18 @@ struct Line<'e> {
 }
 
 impl Audit {
-    /// Opens the log below `directory`, which only its owner can read.
-    pub(crate) fn open(directory: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        Audit::open_with(directory, clock, FILE_BYTES_MAX)
+    /// Opens the log below `directory`, which only its owner can read. Requests that only read get
+    /// lines with `reads`.
+    pub(crate) fn open(directory: &Path, clock: Arc<dyn Clock>, reads: bool) -> io::Result<Self> {
+        Audit::open_with(directory, clock, reads, FILE_BYTES_MAX)
     }
 
-    fn open_with(directory: &Path, clock: Arc<dyn Clock>, file_bytes_max: u64) -> io::Result<Self> {
+    fn open_with(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        reads: bool,
+        file_bytes_max: u64,
+    ) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -118,6 +136,7 @@ impl Audit {
         let bytes = file.metadata()?.len();
         Ok(Audit {
             clock,
+            reads,
             file_bytes_max,
             open: Mutex::new(Open {
                 directory: directory.to_owned(),
@@ -129,6 +148,9 @@ impl Audit {
 
     /// Adds a line.
     pub(crate) fn write(&self, entry: &Entry) {
+        if !self.reads && entry.only_reads() {
+            return;
+        }
         let line = Line {
             time: instant(self.clock.now().0),
             entry,
@@ -273,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit");
         for number in 0..2 {
-            let audit = Audit::open(&path, Arc::new(FixedClock)).unwrap();
+            let audit = Audit::open(&path, Arc::new(FixedClock), true).unwrap();
             audit.write(&entry(number));
         }
         let file = path.join(FILE);
@@ -291,7 +313,7 @@ mod tests {
     fn full_files_are_kept_up_to_a_number() {
         let dir = tempfile::tempdir().unwrap();
         // One line a file.
-        let audit = Audit::open_with(dir.path(), Arc::new(FixedClock), 10).unwrap();
+        let audit = Audit::open_with(dir.path(), Arc::new(FixedClock), true, 10).unwrap();
         let lines = FILES_KEPT as usize + 5;
         for number in 0..lines {
             audit.write(&entry(number));
@@ -302,6 +324,27 @@ mod tests {
         assert_eq!(kept, (newest + 1 - FILES_KEPT..=newest).collect::<Vec<_>>());
         let newest = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(newest.contains(&format!(r#""request_id":"{}""#, lines - 1)));
+    }
+
+    #[test]
+    fn without_reads_only_they_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path(), Arc::new(FixedClock), false).unwrap();
+        let write = |action: &str, outcome: &str, job: Option<&str>| {
+            audit.write(&Entry {
+                action: action.into(),
+                outcome: outcome.into(),
+                job: job.map(str::to_owned),
+                ..Entry::default()
+            });
+        };
+        write("s3:GetObject", SUCCESS, None);
+        write("personalize:ListSchemas", SUCCESS, None);
+        write("personalize:ListSchemas", "AccessDeniedException", None);
+        write("s3:GetObject", SUCCESS, Some("job"));
+        write("s3:PutObject", SUCCESS, None);
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 
     #[test]

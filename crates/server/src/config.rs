@@ -314,6 +314,15 @@ keys! {
 }
 
 keys! {
+    /// The audit log.
+    Audit {
+        /// Write a line for requests that only read (Describe, List, Get, Head), too. Changes,
+        /// refusals and what jobs do as their role always get one.
+        reads: bool = true,
+    }
+}
+
+keys! {
     /// Dataset import jobs.
     Import {
         /// Invalid rows an import may skip; more fail it. They are counted in its statistics.
@@ -488,6 +497,8 @@ pub struct Settings {
     pub requests: Requests,
     /// `roles.*`
     pub roles: Roles,
+    /// `audit.*`
+    pub audit: Audit,
     /// `import.*`
     pub import: Import,
     /// `training.*`
@@ -587,6 +598,7 @@ impl Settings {
             Some(("http", name)) => self.http.set(name, text),
             Some(("requests", name)) => self.requests.set(name, text),
             Some(("roles", name)) => self.roles.set(name, text),
+            Some(("audit", name)) => self.audit.set(name, text),
             Some(("import", name)) => self.import.set(name, text),
             Some(("training", name)) => self.training.set(name, text),
             Some(("segment", name)) => self.segment.set(name, text),
@@ -729,6 +741,7 @@ fn all_keys() -> Vec<Key> {
         Http::keys("http."),
         Requests::keys("requests."),
         Roles::keys("roles."),
+        Audit::keys("audit."),
         Import::keys("import."),
         Training::keys("training."),
         Segment::keys("segment."),

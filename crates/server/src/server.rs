@@ -170,8 +170,8 @@ impl Server {
         });
         let keys: Arc<dyn KeyTable> = callers.clone();
         let path = layout.root().join("audit");
-        let audit =
-            Audit::open(&path, clock.clone()).map_err(|source| StartError::Io { path, source })?;
+        let audit = Audit::open(&path, clock.clone(), settings.audit.reads)
+            .map_err(|source| StartError::Io { path, source })?;
         let audit = Arc::new(audit);
         let authority = Arc::new(Audited {
             inner: authority(&settings, address, &identity, &store),
@@ -230,14 +230,7 @@ impl Server {
             callers,
             audit,
             limiter: limiter(),
-            context: context(
-                &settings,
-                catalog,
-                customer_keys,
-                &runner,
-                &clock,
-                &random,
-            ),
+            context: context(&settings, catalog, customer_keys, &runner, &clock, &random),
         };
         let planes = Planes {
             control: Arc::new(control),

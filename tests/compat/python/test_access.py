@@ -180,6 +180,16 @@ def test_one_dataset_group(world):
     assert personalize.list_batch_segment_jobs(solutionVersionArn=world.version)["batchSegmentJobs"]
 
 
+def test_the_services_own_policy_lets_pass_roles(world):
+    keys = make_user(world, "personalizer", attach=["arn:aws:iam::aws:policy/AmazonPersonalizeFullAccess"])
+    job = connect(world.server, "personalize", keys).create_batch_segment_job(
+        jobName="by-personalizer", solutionVersionArn=world.version, roleArn=ROLE,
+        jobInput={"s3DataSource": {"path": world.url("in/q.json")}},
+        jobOutput={"s3DataDestination": {"path": world.url("out-personalizer/")}})["batchSegmentJobArn"]
+    world.await_segments(job)
+    assert code_of(connect(world.server, "s3", keys).list_objects_v2, Bucket=world.bucket) == "AccessDenied"
+
+
 def test_s3_rights_reach_as_far_as_their_keys(world):
     keys = make_user(world, "uploader", [
         allow(["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"], f"{world.bucket}/up/*"),

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from kindred_server import ACCOUNT, ROLE
+from kindred_server import ACCOUNT, ROLE, run_program
 from world import World, lines_of
 
 TRUST = {"Effect": "Allow", "Principal": {"Service": "personalize.amazonaws.com"},
@@ -202,6 +202,24 @@ def test_imports_act_as_their_role(enforced):
         assert job["status"] == "CREATE FAILED"
         assert "Insufficient privileges for accessing data in Amazon S3." in job["failureReason"]
         assert f"{operation} on s3://{SOURCE}/" in job["failureReason"]
+
+
+def test_buckets_that_are_not_there(enforced):
+    everything = make_role(enforced, [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}])
+    job, keys = run(enforced, everything, "s3://no-such-bucket/in/q.json")
+    assert (job["status"], keys) == ("CREATE FAILED", [])
+    assert job["failureReason"] == "Invalid S3 input path: s3://no-such-bucket/in/q.json. No object found."
+    # Whoever has no rights there does not learn whether it is there.
+    assert_denied(enforced, make_role(enforced, WHOLE), LIST, source="s3://no-such-bucket/in/q.json")
+    assert_denied(enforced, make_role(enforced, WHOLE), LIST, source=f"s3://{TARGET}/q.json")
+
+
+def test_open_roles_do_not_start_beyond_loopback(tmp_path):
+    done = run_program("serve", "--data-dir", tmp_path / "data", "--listen", "0.0.0.0:0",
+                       "--set", "roles.mode=open", timeout=30)
+    assert done.returncode == 1 and "roles.mode = open" in done.stderr
+    done = run_program("serve", "--data-dir", tmp_path / "data", "--set", "roles.mode=perhaps", timeout=30)
+    assert done.returncode == 2 and "roles.mode: expected open, enforced" in done.stderr
 
 
 def test_documents_that_cannot_be_evaluated_are_refused(enforced):

@@ -1,7 +1,7 @@
 //! Jobs act as their role: what it may not do, the job does not, and leaves nothing behind.
 
 use crate::support::*;
-use kindred_jobs::{Access, Authority, Refused, Resource, ServersRights};
+use kindred_jobs::{Access, Authority, Buckets, Refused, Resource, ServersRights};
 use kindred_store::Store;
 use std::sync::{Arc, Mutex};
 
@@ -210,4 +210,25 @@ fn a_job_waits_while_nobody_can_say_what_its_role_may_do() {
     let arn = world.segment("waits", "s3://demo/in/q.json", "s3://demo/out/");
     world.wait_active(&arn);
     runner.stop();
+}
+
+#[test]
+fn keys_are_asked_about_and_noted_once() {
+    let world = World::new();
+    let key = "arn:aws:kms:us-east-1:000000000000:key/1";
+    let authority = AllBut::new("kms:Decrypt", key);
+    let buckets = Buckets::new(Arc::new(world.store.clone()), authority.clone());
+    let role = buckets.acting_as(Some("role"), "job");
+    for _ in 0..2 {
+        let refused = role.may_use_key("kms:Decrypt", key);
+        assert!(matches!(refused, Err(Refused::Denied(_))));
+        role.may_use_key("kms:GenerateDataKey", key).unwrap();
+    }
+    assert_eq!(
+        *authority.noted.lock().unwrap(),
+        [
+            format!("role kms:Decrypt {key} false"),
+            format!("role kms:GenerateDataKey {key} true")
+        ]
+    );
 }

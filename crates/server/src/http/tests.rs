@@ -174,7 +174,7 @@ impl World {
                 clock: clock.clone(),
             },
             callers: Arc::new(Operators),
-            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone()).unwrap()),
+            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone(), true).unwrap()),
             limiter: RateLimiter::new(per_second, burst, clock.clone()),
             context: Context {
                 catalog: Arc::new(catalog),

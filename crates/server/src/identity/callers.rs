@@ -5,8 +5,8 @@
 //! assumed. Keys, users and roles are read at every request, so what is changed counts from the
 //! next one on. Where signatures are not checked, everybody is the operator.
 
-use super::Identity;
 use super::rights::NoRights;
+use super::{Identity, sessions};
 use crate::error::{Exception, ExceptionKind};
 use crate::keys::{AuthMode, FileKeys, KeyTable, SessionFacts};
 use crate::policy::{Actor, Context, Decision, Policy, Question, decide, key};
@@ -149,6 +149,10 @@ impl KeyTable for KnownCallers {
     }
 
     fn session(&self, access_key: &str) -> Option<SessionFacts> {
+        // Told by its prefix, so that other keys cost no look at the database.
+        if !access_key.starts_with(sessions::KEY_PREFIX) {
+            return None;
+        }
         self.identity.session_facts(access_key)
     }
 }

@@ -18,7 +18,7 @@ impl Managed {
     }
 }
 
-const PERSONALIZE: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"personalize:*","Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*Personalize*","arn:aws:s3:::*personalize*"]}]}"#;
+const PERSONALIZE: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"personalize:*","Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*Personalize*","arn:aws:s3:::*personalize*"]},{"Effect":"Allow","Action":"iam:PassRole","Resource":"*","Condition":{"StringEquals":{"iam:PassedToService":"personalize.amazonaws.com"}}}]}"#;
 
 /// Reads everything and changes nothing; secrets of access keys are shown to nobody.
 const READ_ONLY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["personalize:Describe*","personalize:List*","personalize:Get*","s3:Get*","s3:List*","iam:Get*","iam:List*","sts:GetCallerIdentity","kms:Describe*","kms:List*"],"Resource":"*"}]}"#;
@@ -60,3 +60,16 @@ pub(super) const ALL: [Managed; 5] = [
         document: PERSONALIZE,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Kind, Policy};
+
+    #[test]
+    fn every_document_is_understood() {
+        for managed in ALL {
+            Policy::parse(managed.document, Kind::Permissions).expect(managed.name);
+        }
+    }
+}

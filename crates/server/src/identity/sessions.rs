@@ -14,6 +14,8 @@ use crate::policy::{Context, Decision, Question, decide_trust, key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Access key ids of sessions start so, and no others that this server makes.
+pub(super) const KEY_PREFIX: &str = "ASIA";
 const SECONDS_MIN: u32 = 900;
 const SECONDS_MAX: u32 = 43_200;
 const SECONDS_DEFAULT: u32 = 3600;
@@ -62,7 +64,7 @@ impl Identity {
         let mut token = [0u8; TOKEN_BYTES];
         self.random.fill(&mut token);
         let session = Session {
-            id: key_id("ASIA", &*self.random),
+            id: key_id(KEY_PREFIX, &*self.random),
             secret: secret(&*self.random),
             token: STANDARD.encode(token),
             role: role.name.clone(),

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -116,6 +117,12 @@ pub(crate) enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Others than its owner can read it, and secrets are in it.
+    #[error("{path} can be read by others: run chmod 600 {path}")]
+    Readable {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database said no.
     #[error("identity database: {0}")]
     Database(#[from] rusqlite::Error),
@@ -181,6 +188,15 @@ impl IdentityStore {
             .append(true)
             .open(path)
             .map_err(failed)?;
+        let mode = std::fs::metadata(path)
+            .map_err(failed)?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            return Err(OpenError::Readable {
+                path: path.to_path_buf(),
+            });
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -455,3 +455,29 @@ fn a_users_key_acts_for_it_while_it_is_active() {
     assert!(callers.caller(&id).is_err());
     service.bad("DeleteUser", &[user], 409, "DeleteConflict");
 }
+
+#[test]
+fn a_database_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("identity.db");
+    drop(open(&path));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let (clock, random) = (Arc::new(FixedClock), Arc::new(Counter(AtomicU8::new(1))));
+    let opened = Identity::open(&path, Account::default(), clock, random);
+    assert!(matches!(opened, Err(OpenError::Readable { .. })));
+}
+
+#[test]
+fn a_stored_document_that_cannot_be_evaluated_denies_everything() {
+    let service = Service::new();
+    let role = service.identity.store.write(|records| {
+        let mut role = records.role("kindred")?.unwrap();
+        let unknown = r#"{"Statement":{"Effect":"Deny","Action":"s3:*","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}}}"#;
+        role.grants.inline.insert("old".into(), unknown.into());
+        records.put_role(&role)?;
+        Ok(role.arn)
+    });
+    let rights = service.identity.role_rights(&role.unwrap());
+    assert!(matches!(rights, Err(rights::NoRights::Unusable(reason)) if reason.contains("old")));
+}

@@ -142,7 +142,10 @@ impl KeyPlane {
             .may(&action, &resource, Context::default(), None)
             .map_err(|sentence| Refusal::new("AccessDeniedException", sentence))
             .and_then(|()| call.answer(name));
-        let outcome = answer.as_ref().err().map_or(SUCCESS, |refusal| refusal.code);
+        let outcome = answer
+            .as_ref()
+            .err()
+            .map_or(SUCCESS, |refusal| refusal.code);
         self.audit.write(&Entry {
             action,
             resource,

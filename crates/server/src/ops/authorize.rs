@@ -12,7 +12,7 @@ use crate::identity::Caller;
 use crate::policy;
 use crate::policy::key;
 use kindred_catalog::Tx;
-use kindred_catalog::records::{ImportJob, SegmentJob, Solution, SolutionVersion};
+use kindred_catalog::records::{Filter, ImportJob, SegmentJob, Solution, SolutionVersion};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -172,6 +172,7 @@ fn group_of(tx: &Tx<'_>, arn: &str) -> Result<Option<String>, kindred_catalog::E
             .get::<Solution>(arn)?
             .map(|solution| name(&solution.group_arn)),
         "batch-segment-job" => tx.get::<SegmentJob>(arn)?.map(|job| name(&job.group_arn)),
+        "filter" => tx.get::<Filter>(arn)?.map(|filter| name(&filter.group_arn)),
         _ => None,
     })
 }

@@ -23,8 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names the key that is to encrypt an object.
 const KEY_HEADER: &str = "x-amz-server-side-encryption-aws-kms-key-id";
-/// Most keys of one deletion, as S3 has it.
-const DELETED_KEYS_MAX: usize = 1000;
 
 /// Asks about every request.
 #[derive(Clone, Debug)]
@@ -112,7 +110,8 @@ impl S3Access for Access {
 
     async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
         let keys = &request.input.delete.objects;
-        let wanted = keys.iter().take(DELETED_KEYS_MAX).map(|object| Wanted {
+        // Their number is bounded by the size of the document.
+        let wanted = keys.iter().map(|object| Wanted {
             action: "s3:DeleteObject".into(),
             bucket: Some(request.input.bucket.clone()),
             key: Some(object.key.clone()),

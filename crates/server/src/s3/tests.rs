@@ -127,7 +127,7 @@ impl Endpoint {
             store,
             keys,
             callers: Arc::new(Operators),
-            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone()).unwrap()),
+            audit: Arc::new(Audit::open(&dir.path().join("audit"), clock.clone(), true).unwrap()),
             mode,
             account,
             limiter: Arc::new(RateLimiter::new(per_second, burst, clock.clone())),
