@@ -324,11 +324,11 @@ fn the_quota_of_lines_counts_each_file() {
         settings.quotas.lines_item_affinity = 30;
         settings.quotas.lines_item_attribute_affinity = 10;
     });
-    let line = queries(1);
+    let line = "{\"itemId\": \"i001\"}\n";
     let blank_lines = format!("{}\n\n  \n", line.repeat(30));
     world.put("demo/two/a.json", blank_lines.as_str());
     world.put("demo/two/b.json", line.repeat(30).as_str());
-    world.put("demo/more/a.json", line.as_str());
+    world.put("demo/more/a.json", line);
     world.put("demo/more/b.json", line.repeat(31).as_str());
     let runner = world.start();
     let arn = world.segment("more", "s3://demo/more/", "s3://demo/o/");

@@ -661,8 +661,10 @@ async fn listening(connections_max: usize, header_timeout_ms: u64) -> Listening 
 }
 
 async fn listening_with(change: impl FnOnce(&mut crate::config::Http)) -> Listening {
-    let mut http = crate::config::Http::default();
-    http.shutdown_timeout_ms = 20_000;
+    let mut http = crate::config::Http {
+        shutdown_timeout_ms: 20_000,
+        ..Default::default()
+    };
     change(&mut http);
     let mut world = World::new();
     world.planes.body_timeout = Duration::from_millis(http.body_timeout_ms);

@@ -4,7 +4,7 @@
 //! `KINDRED_HOSTILE_PERCENT` scales the numbers of clients; 100 are those of the promise.
 
 use super::*;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Deadlines of the listener under test.
 const DEADLINE_MS: u64 = 2_000;
