@@ -3,6 +3,7 @@
 //! One struct per kind; the wire's shapes are made from them in `kindred_server::ops`. Status
 //! texts are the service's own (`ACTIVE`, `CREATE PENDING`, ...), see [`status`].
 
+use kindred_types::interacted::InteractedRule;
 use kindred_types::time::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -298,6 +299,15 @@ pub struct Filter {
 }
 record!(Filter, "filter", parent: |r| Some(&r.group_arn));
 
+/// The generations that a segment job reads beside its model, as they were when it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentData {
+    /// Of the Interactions dataset.
+    pub interactions: Vec<Generation>,
+    /// Of the Users dataset; none if the group has no Users.
+    pub users: Vec<Generation>,
+}
+
 /// A batch segment job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentJob {
@@ -316,6 +326,12 @@ pub struct SegmentJob {
     /// Whether the probability of each user is written, too.
     #[serde(default)]
     pub scores: bool,
+    /// Whose interactions with what a line asks for leave them out, if any.
+    #[serde(default)]
+    pub exclude_interacted: Option<InteractedRule>,
+    /// The data that decides about users, once the job has started; only where something asks for it.
+    #[serde(default)]
+    pub data: Option<SegmentData>,
     /// `jobInput.s3DataSource.path` as given.
     pub input_path: String,
     /// `jobInput.s3DataSource.kmsKeyArn` as given.
@@ -361,10 +377,12 @@ mod tests {
         assert_eq!(without(&version, "items_snapshot"), version);
         let job: SegmentJob = serde_json::from_value(serde_json::json!({
             "arn": "j", "job_name": "j", "solution_version_arn": "v", "group_arn": "g",
-            "num_results": 25, "scores": false, "input_path": "s3://b/i", "output_path": "s3://b/o/",
+            "num_results": 25, "scores": false, "exclude_interacted": null, "data": null, "input_path": "s3://b/i", "output_path": "s3://b/o/",
             "role_arn": "r", "status": status::ACTIVE, "created": 0, "updated": 0,
         }))
         .unwrap();
-        assert_eq!(without(&job, "scores"), job);
+        for member in ["scores", "exclude_interacted", "data"] {
+            assert_eq!(without(&job, member), job);
+        }
     }
 }

@@ -6,16 +6,19 @@
 use crate::CliError;
 use crate::inputs::{self, Bar, Scratch, failed, open_file, place};
 use clap::{Args, ValueEnum};
-use kindred_engine::data::dataset::{Generation, Mode};
+use kindred_engine::data::dataset::{Dataset, Generation, Mode};
 use kindred_engine::data::source::Source;
 use kindred_engine::model::{AnyModel, AttributeModel, Model};
 use kindred_engine::segment::asked::{self, Answerer};
 use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
+use kindred_engine::selection::{Selection, SelectionRequest};
 use kindred_jobs::statistics;
 use kindred_jobs::training::{self, TrainRequest};
 use kindred_server::{Settings, parts};
+use kindred_types::filter::{Dataset as Named, Filter, FilterSchemas, Target};
+use kindred_types::interacted::{InteractedRule, NotARule};
 use kindred_types::parts::Clock;
-use kindred_types::schema::DatasetType;
+use kindred_types::schema::{DatasetSchema, DatasetType};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -24,13 +27,14 @@ use std::path::{Path, PathBuf};
 /// Arguments of `kindred segment`.
 #[derive(Debug, Args)]
 pub(crate) struct SegmentArgs {
-    /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded.
+    /// CSV file of interactions (USER_ID, ITEM_ID, TIMESTAMP, ...); `.gz` is expanded. Beside `--model-in`
+    /// they are not trained on; `--filter` and `--exclude-interacted` read them.
     #[arg(long, value_name = "FILE", required_unless_present = "model_in")]
     interactions: Option<PathBuf>,
     /// CSV file of items, whose attributes take part in training and can be asked for.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
-    /// CSV file of users; it is checked as the service checks it.
+    /// CSV file of users, whose columns `--filter` can test.
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
     /// Avro schema of the interactions; inferred from the header if not given.
@@ -60,6 +64,16 @@ pub(crate) struct SegmentArgs {
     /// Write the probability of each user beside the users.
     #[arg(long)]
     scores: bool,
+    /// Rank only the users that this filter keeps, for example
+    /// `INCLUDE UserID WHERE Users.AGE >= $AGE`; lines give values in `filterValues`.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// Leave out users who interacted with what a line asks for: with events of this type (any if none
+    /// is given), of the last so many days of the data (all if none are given), for example
+    /// `purchase,30d`.
+    #[arg(long, value_name = "[TYPE][,DAYSd]", num_args = 0..=1, default_missing_value = "true",
+          value_parser = parse_rule)]
+    exclude_interacted: Option<InteractedRule>,
     /// Threads; 0 for all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -73,7 +87,7 @@ pub(crate) struct SegmentArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "model_in")]
     model_out: Option<PathBuf>,
     /// Use the model of this directory instead of training one.
-    #[arg(long, value_name = "DIR", conflicts_with = "interactions")]
+    #[arg(long, value_name = "DIR")]
     model_in: Option<PathBuf>,
     /// Configuration file; its `training.*`, `segment.*` and `import.*` keys apply.
     #[arg(long, value_name = "FILE")]
@@ -110,6 +124,15 @@ fn parse_size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{text}: not a sensible size"))
 }
 
+fn parse_rule(text: &str) -> Result<InteractedRule, String> {
+    let rule: Result<InteractedRule, NotARule> = if text.starts_with([',', ' ']) {
+        format!("true{text}").parse()
+    } else {
+        text.parse()
+    };
+    rule.map_err(|error| error.to_string())
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let settings = Settings::load(args.config.as_deref(), &[])
@@ -127,6 +150,27 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     outcome
 }
 
+/// The generations of the files that are given.
+struct Imported {
+    interactions: Vec<Generation>,
+    items: Vec<Generation>,
+    users: Vec<Generation>,
+}
+
+/// The schema that an import went by, if there was one.
+fn schema_of(
+    kind: DatasetType,
+    generations: &[Generation],
+) -> Result<Option<DatasetSchema>, CliError> {
+    if generations.is_empty() {
+        return Ok(None);
+    }
+    let dataset =
+        Dataset::open(kind, generations).map_err(|error| CliError::failed(error.to_string()))?;
+    let fields = dataset.fields().to_vec();
+    Ok(Some(DatasetSchema { kind, fields }))
+}
+
 struct Run<'a> {
     args: &'a SegmentArgs,
     settings: Settings,
@@ -139,14 +183,15 @@ impl Run<'_> {
     fn all(&self) -> Result<(), CliError> {
         let start = self.clock.monotonic_ms();
         let mut figures = json!({});
-        let model_dir = match (&self.args.model_in, &self.args.interactions) {
-            (Some(model), _) => model.clone(),
-            (None, Some(interactions)) => self.train(interactions, &mut figures)?,
-            (None, None) => {
-                return Err(CliError::Usage(
-                    "--interactions or --model-in is needed".into(),
-                ));
-            }
+        self.check_arguments()?;
+        let data = self.import_all()?;
+        let filter = self.filter(&data)?;
+        if self.args.interactions.is_some() {
+            figures["import_seconds"] = self.seconds_since(start).into();
+        }
+        let model_dir = match &self.args.model_in {
+            Some(model) => model.clone(),
+            None => self.train(&data, &mut figures)?,
         };
         let model = match self.args.recipe {
             Recipe::ItemAffinity => {
@@ -158,7 +203,15 @@ impl Run<'_> {
         };
         let model =
             model.map_err(|error| CliError::failed(format!("{}: {error}", model_dir.display())))?;
-        self.answer(&*asked::scorer(model), &mut figures)?;
+        let request = SelectionRequest {
+            filter,
+            exclude_interacted: self.args.exclude_interacted.as_ref(),
+            users: &data.users,
+            interactions: &data.interactions,
+        };
+        let selection = Selection::load(request, model.towers(), &self.progress)
+            .map_err(|error| CliError::failed(error.to_string()))?;
+        self.answer(&*asked::scorer(model, &selection), &selection, &mut figures)?;
         statistics::complete(&mut figures, None);
         figures["wall_seconds"] = self.seconds_since(start).into();
         if let Some(path) = &self.args.stats {
@@ -167,28 +220,84 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Imports the files and trains; gives the model's directory.
-    fn train(&self, interactions: &Path, figures: &mut Value) -> Result<PathBuf, CliError> {
-        let start = self.clock.monotonic_ms();
+    /// What the declarations of the arguments cannot say.
+    fn check_arguments(&self) -> Result<(), CliError> {
         let args = self.args;
-        let generation = self.import(
-            DatasetType::Interactions,
-            interactions,
-            args.interactions_schema.as_deref(),
-        )?;
-        let full = |dir| Generation {
-            dir,
-            mode: Mode::Full,
+        let usage = |text: &str| Err(CliError::Usage(text.into()));
+        match (&args.model_in, &args.interactions) {
+            (None, None) => usage("--interactions or --model-in is needed"),
+            (Some(_), Some(_)) if args.exclude_interacted.is_none() && args.filter.is_none() => {
+                usage(
+                    "beside --model-in nothing is trained: --interactions is of use with --filter or --exclude-interacted only",
+                )
+            }
+            (Some(_), None) if args.exclude_interacted.is_some() => {
+                usage("--exclude-interacted needs --interactions")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Imports the files that are given, as the service does.
+    fn import_all(&self) -> Result<Imported, CliError> {
+        let args = self.args;
+        let import = |kind, file: &Option<PathBuf>, schema: &Option<PathBuf>| {
+            let Some(file) = file else {
+                return Ok(Vec::new());
+            };
+            let dir = self.import(kind, file, schema.as_deref())?;
+            Ok::<_, CliError>(vec![Generation {
+                dir,
+                mode: Mode::Full,
+            }])
         };
-        let mut items = Vec::new();
-        if let Some(file) = &args.items {
-            let schema = args.items_schema.as_deref();
-            items.push(full(self.import(DatasetType::Items, file, schema)?));
+        let interactions = &args.interactions;
+        Ok(Imported {
+            interactions: import(
+                DatasetType::Interactions,
+                interactions,
+                &args.interactions_schema,
+            )?,
+            items: import(DatasetType::Items, &args.items, &args.items_schema)?,
+            users: import(DatasetType::Users, &args.users, &args.users_schema)?,
+        })
+    }
+
+    /// The filter, typed against the data as it was imported.
+    fn filter(&self, data: &Imported) -> Result<Option<Filter>, CliError> {
+        let Some(text) = &self.args.filter else {
+            return Ok(None);
+        };
+        let users = schema_of(DatasetType::Users, &data.users)?;
+        let interactions = schema_of(DatasetType::Interactions, &data.interactions)?;
+        let items = schema_of(DatasetType::Items, &data.items)?;
+        let schemas = FilterSchemas {
+            users: users.as_ref(),
+            interactions: interactions.as_ref(),
+            items: items.as_ref(),
+        };
+        let usage = |text: String| Err(CliError::Usage(format!("--filter: {text}")));
+        match Filter::parse(text, &schemas) {
+            Err(error) => usage(error.to_string()),
+            Ok(filter) if filter.target != Target::Users => {
+                usage("only filters about UserID can be applied to segments".to_owned())
+            }
+            Ok(filter)
+                if matches!(self.args.recipe, Recipe::ItemAttributeAffinity)
+                    && filter.uses(Named::Interactions) =>
+            {
+                usage(
+                    "conditions on Interactions cannot be used with item-attribute-affinity"
+                        .to_owned(),
+                )
+            }
+            Ok(filter) => Ok(Some(filter)),
         }
-        if let Some(file) = &args.users {
-            self.import(DatasetType::Users, file, args.users_schema.as_deref())?;
-        }
-        figures["import_seconds"] = self.seconds_since(start).into();
+    }
+
+    /// Trains; gives the model's directory.
+    fn train(&self, data: &Imported, figures: &mut Value) -> Result<PathBuf, CliError> {
+        let args = self.args;
         let out = args
             .model_out
             .clone()
@@ -200,8 +309,8 @@ impl Run<'_> {
                 Recipe::ItemAffinity => training::Recipe::ItemAffinity,
                 Recipe::ItemAttributeAffinity => training::Recipe::ItemAttributeAffinity,
             },
-            generations: vec![full(generation)],
-            items,
+            generations: data.interactions.clone(),
+            items: data.items.clone(),
             event_type: None,
             config: Some(json!({"algorithmHyperParameters":
                 {"hidden_dimension": args.hidden_dimension.to_string()}})),
@@ -231,7 +340,12 @@ impl Run<'_> {
         )
     }
 
-    fn answer(&self, scorer: &dyn Answerer, figures: &mut Value) -> Result<(), CliError> {
+    fn answer(
+        &self,
+        scorer: &dyn Answerer,
+        selection: &Selection,
+        figures: &mut Value,
+    ) -> Result<(), CliError> {
         let settings = self.settings.jobs().segment;
         let options = SegmentOptions {
             k: usize::try_from(self.args.num_results).unwrap_or(1),
@@ -249,6 +363,7 @@ impl Run<'_> {
             |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(FileSink::new(&output)?)) };
         let answered = pipeline::run(
             scorer,
+            selection,
             &[&source as &dyn Source],
             &mut sinks,
             &options,

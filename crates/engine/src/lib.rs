@@ -13,6 +13,7 @@ pub mod progress;
 pub mod recipes;
 pub mod score;
 pub mod segment;
+pub mod selection;
 pub mod train;
 
 pub use error::Error;

@@ -6,7 +6,7 @@
 //! that is renamed but not yet named.
 
 use crate::Layout;
-use kindred_catalog::records::{Dataset, SolutionVersion, status};
+use kindred_catalog::records::{Dataset, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Error};
 use std::collections::HashSet;
 use std::fs::File;
@@ -66,6 +66,12 @@ pub(crate) fn sweep(layout: &Layout, catalog: &Catalog, lock: &PublishLock) -> R
                 generations.extend(read.map(|generation| generation.id));
             }
             models.extend(version.model);
+        }
+        for job in tx.all::<SegmentJob>(None)? {
+            if let Some(data) = job.data.filter(|_| status::is_unfinished(&job.status)) {
+                let read = data.interactions.into_iter().chain(data.users);
+                generations.extend(read.map(|generation| generation.id));
+            }
         }
         Ok::<_, Error>((generations, models))
     })?;

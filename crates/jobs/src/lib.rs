@@ -15,6 +15,7 @@ pub mod inputs;
 mod layout;
 mod runner;
 mod segment_job;
+mod selection;
 mod settings;
 mod sources;
 pub mod statistics;

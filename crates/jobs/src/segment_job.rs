@@ -2,11 +2,13 @@
 //!
 //! The objects are listed once and noted with their ETags, so that a resumed job reads the same
 //! input or fails. Finished blocks of rankings are files in the scratch directory; the engine goes
-//! on behind the last one. Each output object appears whole, in one move.
+//! on behind the last one. Each output object appears whole, in one move. Who may be in the segments
+//! is decided by the data of the moment the job starts, see `selection`.
 
 use crate::failure::Failure;
 use crate::inputs;
 use crate::runner::{Job, Parts};
+use crate::selection;
 use crate::sources::ObjectSource;
 use crate::store_io::{ObjectWriter, abort_journaled};
 use bytes::Bytes;
@@ -31,7 +33,8 @@ struct Checkpoint {
 pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
     let start = job.parts().clock.monotonic_ms();
     let parts = job.parts();
-    let record: SegmentJob = job.record()?;
+    let record = selection::fix_data(job)?;
+    fail_point!("segment::fixed");
     let version: SolutionVersion = parts
         .catalog
         .read(|tx| tx.need(&record.solution_version_arn))?;
@@ -39,7 +42,9 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         .model
         .as_deref()
         .ok_or_else(|| Failure::Input(format!("Solution version {} has no model.", version.arn)))?;
-    let scorer = asked::scorer(AnyModel::open(&parts.layout.model(model))?);
+    let model = AnyModel::open(&parts.layout.model(model))?;
+    let selection = selection::load(job, &record, &model)?;
+    let scorer = asked::scorer(model, &selection);
     let input = location(&record.input_path)?;
     let output = output_folder(&record.output_path)?;
     let scratch = job.scratch()?;
@@ -63,8 +68,16 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         Ok(Box::new(ObjectSink { writer }))
     };
     let options = options(parts, &record, scratch.join("blocks"));
-    let statistics = pipeline::run(&*scorer, &sources, &mut sinks, &options, job, &*parts.clock)
-        .map_err(segment_failure)?;
+    let statistics = pipeline::run(
+        &*scorer,
+        &selection,
+        &sources,
+        &mut sinks,
+        &options,
+        job,
+        &*parts.clock,
+    )
+    .map_err(segment_failure)?;
     fail_point!("segment::written");
 
     job.finish(|tx| {
@@ -80,7 +93,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         Ok(())
     })?;
     fail_point!("segment::committed");
-    Ok(())
+    // Generations that only this job kept.
+    if record.data.is_some() {
+        job.sweep()
+    } else {
+        Ok(())
+    }
 }
 
 fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf) -> SegmentOptions {

@@ -6,6 +6,7 @@
 pub mod arn;
 pub mod check;
 pub mod filter;
+pub mod interacted;
 pub mod item_query;
 pub mod parts;
 pub mod schema;

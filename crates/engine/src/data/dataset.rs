@@ -15,6 +15,7 @@ use arrow_schema::{DataType, Schema};
 use kindred_types::schema::{DatasetSchema, DatasetType, Field, FieldType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::manifest::{Manifest, Part};
@@ -95,16 +96,66 @@ impl Dataset {
             .map_or(&[], |(_, manifest)| &manifest.schema.fields)
     }
 
+    /// Whether the newest generation has a column of exactly this name.
+    pub fn has(&self, column: &str) -> bool {
+        self.fields().iter().any(|field| field.name == column)
+    }
+
+    /// Stands for all rows and their order, and the schema: what is read changes only with it.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut sha = Sha256::new();
+        sha.update(self.kind.title());
+        for (_, manifest) in &self.generations {
+            // The checksums of the parts are in it.
+            let text = serde_json::to_vec(manifest).unwrap_or_default();
+            sha.update((text.len() as u64).to_le_bytes());
+            sha.update(text);
+        }
+        sha.finalize().into()
+    }
+
     /// Hands `each` all rows in order, batch by batch, with the newest generation's columns in
     /// their order.
     pub fn read(
         &self,
         progress: &dyn Progress,
+        each: impl FnMut(&RecordBatch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read_fields(self.fields(), progress, each)
+    }
+
+    /// The same with only the named columns of the newest generation, in the order of the names.
+    pub fn read_columns(
+        &self,
+        columns: &[&str],
+        progress: &dyn Progress,
+        each: impl FnMut(&RecordBatch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.generations.is_empty() {
+            return Ok(());
+        }
+        let all = self.fields();
+        let named = columns.iter().map(|name| {
+            let field = all.iter().find(|field| field.name == *name);
+            field.cloned().ok_or_else(|| {
+                Error::Misuse(format!(
+                    "the {} dataset has no column {name}",
+                    self.kind.title()
+                ))
+            })
+        });
+        let fields: Vec<Field> = named.collect::<Result<_, _>>()?;
+        self.read_fields(&fields, progress, each)
+    }
+
+    fn read_fields(
+        &self,
+        fields: &[Field],
+        progress: &dyn Progress,
         mut each: impl FnMut(&RecordBatch) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let step = format!("read {}", self.kind.title());
         let (mut done, total) = (0, self.rows());
-        let fields = self.fields();
         for (dir, manifest) in &self.generations {
             for part in &manifest.parts {
                 let path = dir.join(&part.name);

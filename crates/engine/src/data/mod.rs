@@ -94,3 +94,9 @@ pub(crate) fn shortest_double(value: f32) -> f64 {
     }
     value.to_string().parse().unwrap_or(as_is)
 }
+
+/// Whether two event types are the same: they are compared ignoring case.
+pub(crate) fn same_ignoring_case(left: &str, right: &str) -> bool {
+    left.eq_ignore_ascii_case(right)
+        || (!(left.is_ascii() && right.is_ascii()) && left.to_lowercase() == right.to_lowercase())
+}

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::dataset::{Dataset, Generation};
-use super::{Error, shortest_double};
+use super::{Error, same_ignoring_case, shortest_double};
 use crate::interactions::Interactions;
 use crate::progress::Progress;
 
@@ -436,11 +436,6 @@ impl<'a> Columns<'a> {
         }
         hasher.finish()
     }
-}
-
-fn same_ignoring_case(left: &str, right: &str) -> bool {
-    left.eq_ignore_ascii_case(right)
-        || (!(left.is_ascii() && right.is_ascii()) && left.to_lowercase() == right.to_lowercase())
 }
 
 fn complete(facts: &mut SnapshotFacts, interactions: &Interactions) {

@@ -49,6 +49,14 @@ impl AnyModel {
             Model::open(dir).map(|model| AnyModel::Items(model.into()))
         }
     }
+
+    /// Ids and vectors, which both kinds have.
+    pub fn towers(&self) -> &Model {
+        match self {
+            AnyModel::Items(model) => model,
+            AnyModel::Attributes(model) => model.model(),
+        }
+    }
 }
 
 /// Posting lists: for each item the users who interacted with it, and their repaired scores.

@@ -6,6 +6,7 @@
 //! queries below each other. Work is cut into fixed blocks and sums run in the order of the items, so
 //! that the bytes do not depend on threads. How signals become a score is `attributes::head`'s.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::{BLOCK_BYTES, GROUP_BYTES, Ranking};
 use crate::attributes::head::{Form, POPULARITY_EVENTS_MIN, RECENT_PRIOR, SHARE_PRIOR, Signals};
 use crate::error::Error;
 use crate::model::AttributeModel;
+use crate::selection::{Interacted, UserSet, set_bytes};
 use crate::train::{kernels, linear};
 
 /// Users of one block.
@@ -27,6 +29,8 @@ const TILE_ITEMS: usize = 512;
 const BATCH_QUERIES: usize = 2048;
 /// Item numbers in the sets of one pass (64 MiB); a single larger set is a pass of its own.
 const BATCH_MEMBERS_MAX: usize = 1 << 24;
+/// Bytes of the sets of users that the queries of one pass leave out.
+const BATCH_SET_BYTES_MAX: usize = 64 << 20;
 
 /// A model with the users it ranks for attribute queries.
 #[derive(Debug)]
@@ -98,61 +102,157 @@ impl AttributeScorer {
         Ok(pool.install(|| self.top_users_here(queries, k)))
     }
 
-    /// The same in the current thread pool.
+    /// The `k` best users of each query, groups and their queries in order; without those who
+    /// `interacted` with an item of the query, if given. A ranking is shorter where there are fewer
+    /// users.
+    pub fn top_users_among<Q: AsRef<[u32]> + Sync>(
+        &self,
+        groups: &[AttributeGroup<'_, Q>],
+        interacted: Option<&Interacted>,
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .build()?;
+        let queries: Vec<(Option<&UserSet>, &Q)> = groups
+            .iter()
+            .flat_map(|group| {
+                group
+                    .queries
+                    .iter()
+                    .map(|query| (group.users.as_ref(), query))
+            })
+            .collect();
+        let index = self.model.index();
+        let ask = |query: usize| {
+            let (among, query) = queries[query];
+            let items = index.items_with_all(query.as_ref());
+            Asked {
+                among,
+                without: interacted.map(|interacted| interacted.of_any(&items)),
+                items,
+            }
+        };
+        Ok(pool.install(|| self.rank_all(queries.len(), ask, k)))
+    }
+
+    /// The same in the current thread pool, all users for every query.
     pub(crate) fn top_users_here(&self, queries: &[impl AsRef<[u32]>], k: usize) -> Vec<Ranking> {
         let index = self.model.index();
-        let set = |query: usize| index.items_with_all(queries[query].as_ref());
-        self.rank_all(queries.len(), set, k)
+        let ask = |query: usize| Asked::of(index.items_with_all(queries[query].as_ref()));
+        self.rank_all(queries.len(), ask, k)
     }
 
     /// The `k` best users of each set of ascending item numbers. Runs in the current thread pool.
     pub(crate) fn top_users_of(&self, sets: &[&[u32]], k: usize) -> Vec<Ranking> {
-        self.rank_all(sets.len(), |query| sets[query].to_vec(), k)
+        self.rank_all(sets.len(), |query| Asked::of(sets[query].to_vec()), k)
     }
 
-    fn rank_all(&self, queries: usize, set: impl Fn(usize) -> Vec<u32>, k: usize) -> Vec<Ranking> {
+    fn rank_all<'a>(
+        &self,
+        queries: usize,
+        ask: impl Fn(usize) -> Asked<'a>,
+        k: usize,
+    ) -> Vec<Ranking> {
         let k = k.min(self.users.len());
         if k == 0 {
             return vec![Ranking::default(); queries];
         }
         let at_once = (GROUP_BYTES / Best::bytes(k)).clamp(1, BATCH_QUERIES);
         let mut rankings = Vec::with_capacity(queries);
+        let mut next = None;
         while rankings.len() < queries {
-            let mut sets = Vec::new();
+            let mut batch: Vec<Asked<'_>> = Vec::new();
             let mut members = 0;
-            for query in rankings.len()..queries.min(rankings.len() + at_once) {
-                let items = set(query);
-                members += items.len();
-                if members > BATCH_MEMBERS_MAX && !sets.is_empty() {
+            let mut left_out_bytes = 0;
+            while batch.len() < at_once && rankings.len() + batch.len() < queries {
+                let asked = next
+                    .take()
+                    .unwrap_or_else(|| ask(rankings.len() + batch.len()));
+                members += asked.items.len();
+                left_out_bytes += asked.without.as_ref().map_or(0, set_bytes);
+                let full = members > BATCH_MEMBERS_MAX || left_out_bytes > BATCH_SET_BYTES_MAX;
+                if full && !batch.is_empty() {
+                    next = Some(asked);
                     break;
                 }
-                sets.push(items);
+                batch.push(asked);
             }
-            rankings.extend(self.rank(&Batch::new(&self.model, &sets), k));
+            rankings.extend(self.rank_batch(&batch, k));
         }
         rankings
     }
 
-    fn rank(&self, batch: &Batch, k: usize) -> Vec<Ranking> {
-        let mut bests: Vec<Best> = (0..batch.len())
-            .map(|_| Best::new(k, self.users.len()))
+    /// Ranks the queries of one batch: each group of queries with the same candidates by itself, or
+    /// all together for all who are a candidate of any. Both give the same bytes.
+    fn rank_batch(&self, batch: &[Asked<'_>], k: usize) -> Vec<Ranking> {
+        let same = |a: &Asked<'_>, b: &Asked<'_>| match (a.among, b.among) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        let groups: Vec<&[Asked<'_>]> = batch.chunk_by(same).collect();
+        let apart: u64 = groups.iter().map(|group| self.cost(group)).sum();
+        if groups.len() > 1 && apart < self.cost(batch) {
+            let rankings = groups.into_par_iter().map(|group| self.rank(group, k));
+            return rankings.flatten_iter().collect();
+        }
+        self.rank(batch, k)
+    }
+
+    /// Products of users and items that it takes to rank these queries together.
+    fn cost(&self, queries: &[Asked<'_>]) -> u64 {
+        let mut items = UserSet::new();
+        for asked in queries {
+            items.extend(&asked.items);
+        }
+        let users = candidates(queries).map_or(self.users.len() as u64, |users| users.len());
+        items.len() * users
+    }
+
+    fn rank(&self, queries: &[Asked<'_>], k: usize) -> Vec<Ranking> {
+        let users = match candidates(queries) {
+            None => Cow::Borrowed(&self.users),
+            Some(set) if self.users.len() == self.model.model().users().len() => {
+                Cow::Owned(set.iter().collect())
+            }
+            Some(set) => {
+                let users = self.users.iter().copied();
+                Cow::Owned(
+                    users
+                        .filter(|&user| set.contains(user))
+                        .collect::<Vec<u32>>(),
+                )
+            }
+        };
+        let sets: Vec<&[u32]> = queries.iter().map(|asked| &asked.items[..]).collect();
+        let batch = Batch::new(&self.model, &sets);
+        let mut bests: Vec<(Best, &Asked<'_>)> = queries
+            .iter()
+            .map(|asked| (Best::new(k.min(users.len()).max(1), users.len()), asked))
             .collect();
         let at_once = BLOCK_USERS * rayon::current_num_threads();
-        for users in self.users.chunks(at_once) {
+        for users in users.chunks(at_once) {
             let blocks: Vec<(&[u32], Vec<f32>)> = users
                 .par_chunks(BLOCK_USERS)
-                .map(|users| (users, self.scores(batch, users)))
+                .map(|users| (users, self.scores(&batch, users)))
                 .collect();
-            bests.par_iter_mut().enumerate().for_each(|(query, best)| {
+            let each = bests.par_iter_mut().enumerate();
+            each.for_each(|(query, (best, asked))| {
                 for (users, scores) in &blocks {
                     let scores = &scores[query * users.len()..(query + 1) * users.len()];
                     for (&user, &score) in users.iter().zip(scores) {
-                        best.offer(f64::from(score), user);
+                        let score = f64::from(score);
+                        if best.wants(score, user) && asked.takes(user) {
+                            best.offer(score, user);
+                        }
                     }
                 }
             });
         }
-        bests.into_par_iter().map(Best::into_ranking).collect()
+        let rankings = bests.into_par_iter().map(|(best, _)| best.into_ranking());
+        rankings.collect()
     }
 
     /// Scores of each query for each of `users`.
@@ -171,6 +271,56 @@ impl AttributeScorer {
     }
 }
 
+/// Attribute queries with the same candidates.
+#[derive(Clone, Debug)]
+pub struct AttributeGroup<'a, Q> {
+    /// Whom to rank; everyone if `None`.
+    pub users: Option<UserSet>,
+    /// The queries, each value numbers of the index.
+    pub queries: &'a [Q],
+}
+
+/// A query for a set of items.
+#[derive(Clone, Debug)]
+struct Asked<'a> {
+    /// Ascending.
+    items: Vec<u32>,
+    /// Only these users, unless all.
+    among: Option<&'a UserSet>,
+    /// Not these users.
+    without: Option<UserSet>,
+}
+
+impl Asked<'_> {
+    fn of(items: Vec<u32>) -> Self {
+        Asked {
+            items,
+            among: None,
+            without: None,
+        }
+    }
+
+    fn takes(&self, user: u32) -> bool {
+        self.among.is_none_or(|set| set.contains(user))
+            && self.without.as_ref().is_none_or(|set| !set.contains(user))
+    }
+}
+
+/// The candidates of any of the queries; nothing if one of them has all users.
+fn candidates<'a>(queries: &[Asked<'a>]) -> Option<Cow<'a, UserSet>> {
+    let mut sets = queries.iter().map(|asked| asked.among);
+    let mut last = sets.next()??;
+    let mut all = Cow::Borrowed(last);
+    for set in sets {
+        let set = set?;
+        if !std::ptr::eq(set, last) {
+            *all.to_mut() |= set;
+            last = set;
+        }
+    }
+    Some(all)
+}
+
 /// Sets of items, turned: which queries each item belongs to.
 pub(crate) struct Batch {
     /// Items of any query, ascending.
@@ -184,9 +334,9 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// For sets of ascending item numbers.
-    pub(crate) fn new(model: &AttributeModel, sets: &[Vec<u32>]) -> Batch {
+    pub(crate) fn new(model: &AttributeModel, sets: &[impl AsRef<[u32]>]) -> Batch {
         let mut places: BTreeMap<u32, usize> = BTreeMap::new();
-        for &item in sets.iter().flatten() {
+        for &item in sets.iter().flat_map(AsRef::as_ref) {
             *places.entry(item).or_default() += 1;
         }
         let mut starts = vec![0usize];
@@ -196,7 +346,7 @@ impl Batch {
         }
         let mut queries = vec![0u32; starts[starts.len() - 1]];
         for (query, set) in sets.iter().enumerate() {
-            for item in set {
+            for item in set.as_ref() {
                 if let Some(next) = places.get_mut(item) {
                     queries[*next] = query as u32;
                     *next += 1;
@@ -205,7 +355,8 @@ impl Batch {
         }
         let all = model.events().max(POPULARITY_EVENTS_MIN);
         let popularity = sets.iter().map(|set| {
-            let events: f64 = set.iter().map(|&i| model.item_events(i as usize)).sum();
+            let items = set.as_ref().iter();
+            let events: f64 = items.map(|&i| model.item_events(i as usize)).sum();
             (events.max(POPULARITY_EVENTS_MIN) / all) as f32
         });
         Batch {

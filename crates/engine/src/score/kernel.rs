@@ -136,6 +136,22 @@ pub(crate) fn exact(query: &[f32], panel: &[Lane], lane: usize, offset: f32) -> 
     (sums[0] + sums[1]) + (sums[2] + sums[3]) + f64::from(offset)
 }
 
+/// The same number for a user whose vector lies in one piece.
+pub(crate) fn exact_of(query: &[f32], vector: &[f32], offset: f32) -> f64 {
+    let mut sums = [0.0f64; 4];
+    let mut values = query.chunks_exact(4).zip(vector.chunks_exact(4));
+    for (query, vector) in &mut values {
+        for part in 0..4 {
+            sums[part] += f64::from(query[part]) * f64::from(vector[part]);
+        }
+    }
+    let done = query.len() / 4 * 4;
+    for (part, (query, value)) in query[done..].iter().zip(&vector[done..]).enumerate() {
+        sums[part] += f64::from(*query) * f64::from(*value);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + f64::from(offset)
+}
+
 /// How far a tile's score can be from the exact one: 2 (d + 2) 2⁻²⁴ (|q||p| + |offset|), infinite where
 /// f32 could overflow, and never less than what underflow can lose.
 pub(crate) fn slack(dimension: usize, product_max: f64, offset_max: f64) -> f64 {

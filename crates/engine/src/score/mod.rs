@@ -4,8 +4,9 @@
 //! the panels; a query whose threshold no remaining panel can reach leaves the scan, and queries that
 //! will leave at about the same place share a tile. Results are exact: (score descending, user number
 //! ascending) over f64 scores, whatever the threads, groups and instruction set. The tile is in
-//! `kernel`, the k best of a query in `best`.
+//! `kernel`, the k best of a query in `best`, queries with candidates of their own in `among`.
 
+mod among;
 #[cfg(test)]
 pub(crate) mod attribute_fixtures;
 mod attributes;
@@ -21,7 +22,9 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::model::Model;
-pub use attributes::AttributeScorer;
+use crate::selection::UserSet;
+pub use among::Group as UserGroup;
+pub use attributes::{AttributeGroup, AttributeScorer};
 pub(crate) use attributes::{BLOCK_USERS, Batch, SignalTile};
 use best::Best;
 use kernel::{QUERIES, Tile};
@@ -138,20 +141,36 @@ impl Scorer {
         let group = (GROUP_BYTES / Best::bytes(k))
             .min(items.len().div_ceil(threads))
             .clamp(1, GROUP_QUERIES);
+        let scan = self.scan(&self.packed);
         items
             .par_chunks(group)
-            .flat_map_iter(|items| self.scan(items, k))
+            .flat_map_iter(|items| {
+                let queries = items.iter().map(|&item| scan.query(item, None, &[], k));
+                scan.run(queries.collect())
+            })
             .collect()
     }
 
-    fn scan(&self, items: &[u32], k: usize) -> Vec<Ranking> {
-        let mut queries: Vec<Query<'_>> = items
-            .iter()
-            .map(|&item| self.query(item as usize, k))
-            .collect();
+    fn scan<'a>(&'a self, packed: &'a Packed) -> Scan<'a> {
+        Scan {
+            scorer: self,
+            packed,
+        }
+    }
+}
+
+/// Queries on the way through the panels of some users.
+#[derive(Clone, Copy)]
+struct Scan<'a> {
+    scorer: &'a Scorer,
+    packed: &'a Packed,
+}
+
+impl<'a> Scan<'a> {
+    fn run(&self, mut queries: Vec<Query<'a>>) -> Vec<Ranking> {
         let panels = self.packed.len().div_ceil(kernel::LANES);
-        self.tiles_total.fetch_add(
-            (items.len().div_ceil(QUERIES) * panels) as u64,
+        self.scorer.tiles_total.fetch_add(
+            (queries.len().div_ceil(QUERIES) * panels) as u64,
             Ordering::Relaxed,
         );
         let mut tiles: Vec<Group> = Vec::new();
@@ -173,22 +192,33 @@ impl Scorer {
             .collect()
     }
 
-    /// The query of an item, its history already scored.
-    fn query(&self, item: usize, k: usize) -> Query<'_> {
-        let vector = self.model.item_vector(item);
-        let (users, scores) = self.model.history().of(item);
-        let mut best = Best::new(k, self.packed.len());
-        for (&user, &score) in users.iter().zip(scores) {
-            if self.packed.holds(user) {
-                best.offer(f64::from(score), user);
-            }
-        }
-        Query {
+    /// The query of an item for the packed users, of these only those `among` and not those of
+    /// `without` (ascending); its history is already scored.
+    fn query(
+        &self,
+        item: u32,
+        among: Option<&'a UserSet>,
+        without: &'a [u32],
+        k: usize,
+    ) -> Query<'a> {
+        let model = &self.scorer.model;
+        let vector = model.item_vector(item as usize);
+        let (users, scores) = model.history().of(item as usize);
+        let count = among.map_or(self.packed.len(), |set| self.packed.count(set));
+        let mut query = Query {
             norm: packed::norm_above(vector),
             vector,
             history: users,
-            best,
+            among,
+            without,
+            best: Best::new(k, count),
+        };
+        for (&user, &score) in users.iter().zip(scores) {
+            if self.packed.holds(user) && query.takes(user) {
+                query.best.offer(f64::from(score), user);
+            }
         }
+        query
     }
 
     /// Packs the queries that are still in the scan into tiles, those that leave together together.
@@ -204,7 +234,7 @@ impl Scorer {
         order
             .chunks(QUERIES)
             .map(|members| {
-                let mut vectors = vec![[0.0f32; QUERIES]; self.model.dimension()];
+                let mut vectors = vec![[0.0f32; QUERIES]; self.packed.dimension()];
                 for (place, &member) in members.iter().enumerate() {
                     for (row, value) in vectors.iter_mut().zip(queries[member].vector) {
                         row[place] = *value;
@@ -236,11 +266,11 @@ impl Scorer {
             return;
         }
         let panels = chunk * PANELS_AT_ONCE..self.packed.panels_until(chunk);
-        self.tiles_computed
-            .fetch_add(panels.len() as u64, Ordering::Relaxed);
+        let computed = &self.scorer.tiles_computed;
+        computed.fetch_add(panels.len() as u64, Ordering::Relaxed);
         for panel in panels {
             let (vectors, offsets) = self.packed.panel(panel);
-            let hits = (self.tile)(vectors, offsets, &tile.vectors, &thresholds);
+            let hits = (self.scorer.tile)(vectors, offsets, &tile.vectors, &thresholds);
             if hits == [0; QUERIES] {
                 continue;
             }
@@ -268,7 +298,10 @@ impl Scorer {
             };
             let score = kernel::exact(query.vector, vectors, lane, offsets.0[lane]);
             // Users with a history have their score already.
-            if query.best.wants(score, user) && query.history.binary_search(&user).is_err() {
+            if query.best.wants(score, user)
+                && query.takes(user)
+                && query.history.binary_search(&user).is_err()
+            {
                 query.best.offer(score, user);
             }
         }
@@ -277,7 +310,7 @@ impl Scorer {
 
     fn threshold(&self, chunk: usize, query: &Query<'_>) -> f32 {
         let (norm_max, offset_max) = self.packed.sizes(chunk);
-        let slack = kernel::slack(self.model.dimension(), query.norm * norm_max, offset_max);
+        let slack = kernel::slack(self.packed.dimension(), query.norm * norm_max, offset_max);
         kernel::rounded_down(query.best.threshold() - slack)
     }
 }
@@ -288,7 +321,18 @@ struct Query<'a> {
     norm: f64,
     /// Users who are not scored by the inner product, ascending.
     history: &'a [u32],
+    /// Only these users, unless all.
+    among: Option<&'a UserSet>,
+    /// Not these users, ascending.
+    without: &'a [u32],
     best: Best,
+}
+
+impl Query<'_> {
+    fn takes(&self, user: u32) -> bool {
+        self.among.is_none_or(|set| set.contains(user))
+            && self.without.binary_search(&user).is_err()
+    }
 }
 
 /// Up to six queries and their vectors as the tile wants them.

@@ -6,6 +6,7 @@
 
 use super::kernel::{LANES, Lane};
 use crate::model::Model;
+use crate::selection::UserSet;
 
 /// Panels of a chunk: about what a second-level cache holds at d = 149.
 pub(super) const PANELS_AT_ONCE: usize = 16;
@@ -23,8 +24,8 @@ pub(super) struct Packed {
     vectors: Vec<Lane>,
     /// One lane per panel.
     offsets: Vec<Lane>,
-    /// A bit for each user that is packed, unless all are.
-    members: Option<Vec<u64>>,
+    /// The users that are packed, unless all are.
+    members: Option<UserSet>,
     /// Ascending query norms; every query's norm lies between the first and the last.
     grid: [f64; GRID],
     /// For each chunk and grid point: no user from this chunk on can score more.
@@ -41,38 +42,45 @@ pub(super) fn norm_above(vector: &[f32]) -> f64 {
 
 impl Packed {
     pub(super) fn new(model: &Model, candidates: Option<&[u32]>) -> Packed {
-        let dimension = model.dimension();
         let grid = grid(model);
         let typical = grid[GRID / 2];
-        let mut members = None;
-        let chosen: Vec<u32> = match candidates {
-            None => (0..model.users().len() as u32).collect(),
-            Some(candidates) => {
-                let mut bits = vec![0u64; model.users().len().div_ceil(64)];
-                for &user in candidates {
-                    bits[user as usize / 64] |= 1 << (user % 64);
-                }
-                let chosen = (0..model.users().len() as u32)
-                    .filter(|&user| bits[user as usize / 64] >> (user % 64) & 1 == 1)
-                    .collect();
-                members = Some(bits);
-                chosen
-            }
+        let members: Option<UserSet> = candidates.map(|users| users.iter().copied().collect());
+        let promise = |user: u32| {
+            let norm = norm_above(model.user_vector(user as usize));
+            let offset = f64::from(model.user_offset(user as usize));
+            (offset + typical * norm, user)
         };
-        let mut order: Vec<(f64, f64, u32)> = chosen
-            .into_iter()
-            .map(|user| {
-                let norm = norm_above(model.user_vector(user as usize));
-                let offset = f64::from(model.user_offset(user as usize));
-                (offset + typical * norm, norm, user)
-            })
-            .collect();
-        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
+        let mut order: Vec<(f64, u32)> = match &members {
+            None => (0..model.users().len() as u32).map(promise).collect(),
+            Some(members) => members.iter().map(promise).collect(),
+        };
+        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let users = order.into_iter().map(|(_, user)| user).collect();
+        Packed::in_order(model, users, members, grid)
+    }
 
-        let panels = order.len().div_ceil(LANES);
+    /// Those of the packed users that are in `set`.
+    pub(super) fn only(&self, model: &Model, set: &UserSet) -> Packed {
+        let users = self.users.iter().copied();
+        let users = users.filter(|&user| set.contains(user)).collect();
+        let members = match &self.members {
+            None => set.clone(),
+            Some(members) => members & set,
+        };
+        Packed::in_order(model, users, Some(members), self.grid)
+    }
+
+    fn in_order(
+        model: &Model,
+        users: Vec<u32>,
+        members: Option<UserSet>,
+        grid: [f64; GRID],
+    ) -> Packed {
+        let dimension = model.dimension();
+        let panels = users.len().div_ceil(LANES);
         let mut packed = Packed {
             dimension,
-            users: order.iter().map(|&(_, _, user)| user).collect(),
+            users,
             vectors: vec![Lane([0.0; LANES]); panels * dimension],
             offsets: vec![Lane([f32::NEG_INFINITY; LANES]); panels],
             members,
@@ -80,10 +88,12 @@ impl Packed {
             bounds: vec![[f64::NEG_INFINITY; GRID]; panels.div_ceil(PANELS_AT_ONCE)],
             sizes: vec![(0.0, 0.0); panels.div_ceil(PANELS_AT_ONCE)],
         };
-        for (place, &(_, norm, user)) in order.iter().enumerate() {
+        for (place, &user) in packed.users.iter().enumerate() {
             let (panel, lane) = (place / LANES, place % LANES);
+            let vector = model.user_vector(user as usize);
+            let norm = norm_above(vector);
             let rows = &mut packed.vectors[panel * dimension..(panel + 1) * dimension];
-            for (row, value) in rows.iter_mut().zip(model.user_vector(user as usize)) {
+            for (row, value) in rows.iter_mut().zip(vector) {
                 row.0[lane] = *value;
             }
             let offset = model.user_offset(user as usize);
@@ -105,6 +115,10 @@ impl Packed {
         packed
     }
 
+    pub(super) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     pub(super) fn len(&self) -> usize {
         self.users.len()
     }
@@ -112,7 +126,16 @@ impl Packed {
     pub(super) fn holds(&self, user: u32) -> bool {
         self.members
             .as_ref()
-            .is_none_or(|bits| bits[user as usize / 64] >> (user % 64) & 1 == 1)
+            .is_none_or(|members| members.contains(user))
+    }
+
+    /// How many of `set` are packed.
+    pub(super) fn count(&self, set: &UserSet) -> usize {
+        let count = match &self.members {
+            None => set.len(),
+            Some(members) => members.intersection_len(set),
+        };
+        usize::try_from(count).unwrap_or(usize::MAX)
     }
 
     pub(super) fn chunks(&self) -> usize {

@@ -6,7 +6,12 @@ use super::*;
 use crate::model::{Card, History, Parts};
 
 /// Every user scored in the order of the definition, all sorted.
-fn brute_force(model: &Model, item: usize, k: usize, candidates: Option<&[u32]>) -> Ranking {
+pub(super) fn brute_force(
+    model: &Model,
+    item: usize,
+    k: usize,
+    candidates: Option<&[u32]>,
+) -> Ranking {
     let query = model.item_vector(item);
     let (users, scores) = model.history().of(item);
     let mut all: Vec<(f64, u32)> = (0..model.users().len() as u32)
@@ -136,7 +141,7 @@ fn values() -> impl Strategy<Value = f32> {
     ]
 }
 
-fn models() -> impl Strategy<Value = Model> {
+pub(super) fn models() -> impl Strategy<Value = Model> {
     (1usize..70, 1usize..9, 1usize..20).prop_flat_map(|(n, m, d)| {
         let offset = prop_oneof![4 => values(), 1 => Just(3e38f32), 1 => Just(-3e38f32)];
         (

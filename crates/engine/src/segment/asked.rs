@@ -1,11 +1,8 @@
 //! What lines ask for, and who answers: items for one recipe, attributes for the other.
 //!
-//! A run looks at its lines twice. The first time every line's question is noted, equal ones once; then
-//! the distinct questions are put in one order that does not depend on the order of the lines, and
-//! scored by number. The second time each line is given the number of its question, or the sentence
-//! that says why it has none.
-
-use std::ops::Range;
+//! A run looks at its lines twice. The first time every line's question is noted and has a number, equal
+//! ones the same. The second time each line is given the number of its question, or the sentence that
+//! says why it has none. Which users a line chooses from is `audiences`'.
 
 use kindred_types::item_query;
 use rustc_hash::FxHashMap;
@@ -13,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::model::{AnyModel, AttributeModel, Model};
-use crate::score::{AttributeScorer, Ranking, Scorer, Tiles};
+use crate::score::{AttributeGroup, AttributeScorer, Ranking, Scorer, Tiles, UserGroup};
+use crate::selection::{Interacted, Selection, UserSet};
 
 /// Most distinct questions for attributes in one run, so that memory does not grow with the input.
 const QUESTIONS_MAX: usize = 20_000_000;
@@ -34,11 +32,12 @@ pub trait Answerer: Sync {
     fn questions(&self) -> Box<dyn Questions + '_>;
 }
 
-/// A scorer for a model of either recipe, all of its users ranked.
-pub fn scorer(model: AnyModel) -> Box<dyn Answerer> {
+/// A scorer for a model of either recipe that ranks the users whom the selection leaves for every line.
+pub fn scorer(model: AnyModel, selection: &Selection) -> Box<dyn Answerer> {
+    let users: Option<Vec<u32>> = selection.candidates().map(|users| users.iter().collect());
     match model {
-        AnyModel::Items(model) => Box::new(Scorer::new(model, None)),
-        AnyModel::Attributes(model) => Box::new(AttributeScorer::new(model, None)),
+        AnyModel::Items(model) => Box::new(Scorer::new(model, users.as_deref())),
+        AnyModel::Attributes(model) => Box::new(AttributeScorer::new(model, users.as_deref())),
     }
 }
 
@@ -70,26 +69,42 @@ pub enum Refused {
     Unplanned,
 }
 
-/// The distinct questions of a run.
+/// Questions of the same audience.
+#[derive(Clone, Debug)]
+pub struct Group<'a> {
+    /// Whom to rank; everyone if `None`.
+    pub users: Option<UserSet>,
+    /// Their numbers.
+    pub questions: &'a [u32],
+}
+
+/// The questions of a run.
 pub trait Questions {
-    /// Takes note of the question of a line; what cannot be answered is left out.
-    fn note(&mut self, text: &str);
-    /// Ends the first look: puts the questions in their order and says how many there are.
+    /// Takes note of the question of a line and gives it a number; nothing if it cannot be answered.
+    fn note(&mut self, text: &str) -> Option<u32>;
+    /// Ends the first look. The new numbers of the questions by their old ones, if there are new ones:
+    /// the order that they have then does not depend on the order of the lines.
     ///
     /// # Errors
     /// A sentence for the user, if there are too many.
-    fn close(&mut self) -> Result<usize, String>;
+    fn close(&mut self) -> Result<Option<Vec<u32>>, String>;
     /// The number of a line's question.
     ///
     /// # Errors
     /// The sentence for the line, or that the question was never noted.
-    fn place(&self, text: &str) -> Result<usize, Refused>;
+    fn number(&self, text: &str) -> Result<u32, Refused>;
     /// What to add to the scores of a question to have log μ, where a user comes with probability
     /// 1 − exp(−μ) within the horizon.
-    fn log_constant(&self, place: usize) -> f64;
-    /// The best users of the questions with these numbers.
-    fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error>;
-    /// Adds to the fingerprint all that the questions are.
+    fn log_constant(&self, question: u32) -> f64;
+    /// The best users of the questions, without those who `interacted` with what is asked for.
+    fn rank(
+        &self,
+        groups: &[Group<'_>],
+        interacted: Option<&Interacted>,
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error>;
+    /// Adds to the fingerprint what the questions are, beside their numbers.
     fn add_to(&self, hash: &mut Sha256);
 }
 
@@ -115,11 +130,7 @@ impl Answerer for Scorer {
     }
 
     fn questions(&self) -> Box<dyn Questions + '_> {
-        Box::new(Items {
-            scorer: self,
-            places: vec![0; Scorer::model(self).items().len()],
-            items: Vec::new(),
-        })
+        Box::new(Items { scorer: self })
     }
 }
 
@@ -147,69 +158,67 @@ impl Answerer for AttributeScorer {
     fn questions(&self) -> Box<dyn Questions + '_> {
         Box::new(Attributes {
             scorer: self,
-            places: FxHashMap::default(),
+            numbers: FxHashMap::default(),
+            noted: 0,
             queries: Vec::new(),
         })
     }
 }
 
-/// Questions for items: one number for each item of the model, however many lines there are.
+/// Questions for items: the number of a question is that of its item, so there is nothing to keep.
 struct Items<'a> {
     scorer: &'a Scorer,
-    /// For every item its place in `items`, plus one; 0 where it is not asked for.
-    places: Vec<u32>,
-    /// Items that are asked for, ascending.
-    items: Vec<u32>,
 }
 
 impl Questions for Items<'_> {
-    fn note(&mut self, id: &str) {
-        if let Some(item) = self.scorer.model().item(id) {
-            self.places[item as usize] = 1;
-        }
+    fn note(&mut self, id: &str) -> Option<u32> {
+        self.scorer.model().item(id)
     }
 
-    fn close(&mut self) -> Result<usize, String> {
-        for (item, place) in self.places.iter_mut().enumerate() {
-            if *place > 0 {
-                self.items.push(item as u32);
-                *place = self.items.len() as u32;
-            }
-        }
-        Ok(self.items.len())
+    fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
+        Ok(None)
     }
 
-    fn place(&self, id: &str) -> Result<usize, Refused> {
-        let Some(item) = self.scorer.model().item(id) else {
-            return Err(Refused::Line(format!(
+    fn number(&self, id: &str) -> Result<u32, Refused> {
+        self.scorer.model().item(id).ok_or_else(|| {
+            Refused::Line(format!(
                 "User error: Item {id} was not present when the solution version was created"
-            )));
-        };
-        let place = self.places[item as usize] as usize;
-        place.checked_sub(1).ok_or(Refused::Unplanned)
+            ))
+        })
     }
 
-    fn log_constant(&self, place: usize) -> f64 {
-        f64::from(self.scorer.model().item_offset(self.items[place] as usize))
+    fn log_constant(&self, item: u32) -> f64 {
+        f64::from(self.scorer.model().item_offset(item as usize))
     }
 
-    fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error> {
-        self.scorer.top_users(&self.items[places], k, threads)
+    fn rank(
+        &self,
+        groups: &[Group<'_>],
+        interacted: Option<&Interacted>,
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error> {
+        let groups: Vec<UserGroup<'_>> = groups
+            .iter()
+            .map(|group| UserGroup {
+                users: group.users.clone(),
+                items: group.questions,
+            })
+            .collect();
+        self.scorer.top_users_among(&groups, interacted, k, threads)
     }
 
-    fn add_to(&self, hash: &mut Sha256) {
-        for item in &self.items {
-            hash.update(item.to_le_bytes());
-        }
-    }
+    fn add_to(&self, _: &mut Sha256) {}
 }
 
 /// Questions for attributes: the value numbers of each, so that one question written in two ways is
 /// one. A question that no item answers is kept, too: lines repeat it, and finding out costs.
 struct Attributes<'a> {
     scorer: &'a AttributeScorer,
-    /// Place in `queries`, plus one; 0 where no item has all the values.
-    places: FxHashMap<Box<[u32]>, u32>,
+    /// The number of each question; nothing where no item has all the values.
+    numbers: FxHashMap<Box<[u32]>, Option<u32>>,
+    /// How many of them have a number.
+    noted: u32,
     /// The values of each question, the questions ascending.
     queries: Vec<Box<[u32]>>,
 }
@@ -234,41 +243,47 @@ impl Attributes<'_> {
 }
 
 impl Questions for Attributes<'_> {
-    fn note(&mut self, text: &str) {
-        if let Ok(values) = self.values(text)
-            && self.places.len() <= QUESTIONS_MAX
-            && !self.places.contains_key(&values)
-        {
-            let known = u32::from(self.has_items(&values));
-            self.places.insert(values, known);
+    fn note(&mut self, text: &str) -> Option<u32> {
+        let values = self.values(text).ok()?;
+        if let Some(number) = self.numbers.get(&values) {
+            return *number;
         }
+        if self.numbers.len() > QUESTIONS_MAX {
+            return None;
+        }
+        let number = self.has_items(&values).then_some(self.noted);
+        self.noted += u32::from(number.is_some());
+        self.numbers.insert(values, number);
+        number
     }
 
-    fn close(&mut self) -> Result<usize, String> {
-        if self.places.len() > QUESTIONS_MAX {
+    fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
+        if self.numbers.len() > QUESTIONS_MAX {
             return Err(format!(
                 "Input asks for more than {QUESTIONS_MAX} different sets of attributes."
             ));
         }
-        let asked = self.places.iter().filter(|(_, known)| **known > 0);
-        self.queries = asked.map(|(values, _)| values.clone()).collect();
+        let known = self.numbers.iter().filter(|(_, number)| number.is_some());
+        self.queries = known.map(|(values, _)| values.clone()).collect();
         self.queries.sort_unstable();
-        for (query, place) in self.queries.iter().zip(1u32..) {
-            if let Some(known) = self.places.get_mut(query) {
-                *known = place;
+        let mut renumbered = vec![0; self.queries.len()];
+        for (query, new) in self.queries.iter().zip(0u32..) {
+            if let Some(Some(number)) = self.numbers.get_mut(query) {
+                renumbered[*number as usize] = new;
+                *number = new;
             }
         }
-        Ok(self.queries.len())
+        Ok(Some(renumbered))
     }
 
-    fn place(&self, text: &str) -> Result<usize, Refused> {
+    fn number(&self, text: &str) -> Result<u32, Refused> {
         let values = self.values(text).map_err(Refused::Line)?;
-        let place = match self.places.get(&values) {
-            Some(place) => *place as usize,
+        let number = match self.numbers.get(&values) {
+            Some(number) => *number,
             None if self.has_items(&values) => return Err(Refused::Unplanned),
-            None => 0,
+            None => None,
         };
-        place.checked_sub(1).ok_or_else(|| {
+        number.ok_or_else(|| {
             Refused::Line(format!(
                 "User error: {}",
                 crate::attributes::Unanswerable::NoItem
@@ -277,12 +292,35 @@ impl Questions for Attributes<'_> {
     }
 
     /// The head's scores are complete.
-    fn log_constant(&self, _: usize) -> f64 {
+    fn log_constant(&self, _: u32) -> f64 {
         0.0
     }
 
-    fn rank(&self, places: Range<usize>, k: usize, threads: usize) -> Result<Vec<Ranking>, Error> {
-        self.scorer.top_users(&self.queries[places], k, threads)
+    fn rank(
+        &self,
+        groups: &[Group<'_>],
+        interacted: Option<&Interacted>,
+        k: usize,
+        threads: usize,
+    ) -> Result<Vec<Ranking>, Error> {
+        let queries: Vec<Vec<&[u32]>> = groups
+            .iter()
+            .map(|group| {
+                let numbers = group.questions.iter();
+                numbers
+                    .map(|&number| &*self.queries[number as usize])
+                    .collect()
+            })
+            .collect();
+        let groups: Vec<AttributeGroup<'_, &[u32]>> = groups
+            .iter()
+            .zip(&queries)
+            .map(|(group, queries)| AttributeGroup {
+                users: group.users.clone(),
+                queries,
+            })
+            .collect();
+        self.scorer.top_users_among(&groups, interacted, k, threads)
     }
 
     fn add_to(&self, hash: &mut Sha256) {

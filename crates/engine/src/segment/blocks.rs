@@ -5,8 +5,8 @@
 //! and goes on behind them. A file that does not fit the plan (other queries, other k, other model)
 //! or its checksum is scored again.
 //!
-//! A ranking is its users, best first, as 4 bytes each; a job that writes scores has the scores of
-//! those users behind them, 4 bytes each as well.
+//! A block starts with a table of where its rankings end. A ranking is its users, best first, as 4
+//! bytes each; a job that writes scores has the scores of those users behind them, 4 bytes each as well.
 
 use crate::Error;
 use crate::score::Ranking;
@@ -15,8 +15,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Length of the head: plan, block number, rankings, checksum of the body.
+/// Length of the head: plan, block number, rankings, checksum of all behind it.
 const HEAD_BYTES: usize = 28;
+/// Length of an entry of the table: how many users there are up to the end of a ranking.
+const END_BYTES: usize = 8;
 
 /// The rankings of one job.
 #[derive(Debug)]
@@ -26,8 +28,6 @@ pub(crate) struct Blocks {
     plan: u64,
     /// Queries per block, the last one may have fewer.
     block_len: usize,
-    /// Users per ranking; every ranking of an unfiltered job has the same number.
-    ranking_len: usize,
     /// Whether the scores are kept, too.
     scores: bool,
     mapped: Vec<Mmap>,
@@ -38,7 +38,6 @@ impl Blocks {
         dir: &Path,
         plan: u64,
         block_len: usize,
-        ranking_len: usize,
         scores: bool,
     ) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
@@ -46,15 +45,14 @@ impl Blocks {
             dir: dir.to_owned(),
             plan,
             block_len,
-            ranking_len,
             scores,
             mapped: Vec::new(),
         })
     }
 
-    /// Bytes of one ranking.
-    fn ranking_bytes(&self) -> usize {
-        self.ranking_len * if self.scores { 8 } else { 4 }
+    /// Bytes for one user of a ranking.
+    fn user_bytes(&self) -> usize {
+        if self.scores { 8 } else { 4 }
     }
 
     fn path(&self, block: usize) -> PathBuf {
@@ -78,11 +76,17 @@ impl Blocks {
     }
 
     fn fits(&self, bytes: &[u8], block: usize, queries: usize) -> bool {
-        if bytes.len() != HEAD_BYTES + queries * self.ranking_bytes() {
+        let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else {
             return false;
-        }
-        let (head, body) = bytes.split_at(HEAD_BYTES);
-        head == self.head(block, queries, crc32c::crc32c(body))
+        };
+        let users = match queries.checked_sub(1) {
+            Some(last) if rest.len() >= queries * END_BYTES => end(bytes, last),
+            Some(_) => return false,
+            None => 0,
+        };
+        let body = users.checked_mul(self.user_bytes());
+        body.and_then(|body| body.checked_add(queries * END_BYTES)) == Some(rest.len())
+            && head == self.head(block, queries, crc32c::crc32c(rest))
     }
 
     fn head(&self, block: usize, queries: usize, crc: u32) -> [u8; HEAD_BYTES] {
@@ -98,12 +102,15 @@ impl Blocks {
     pub(crate) fn push(&mut self, rankings: &[Ranking]) -> Result<(), Error> {
         let block = self.mapped.len();
         let queries = rankings.len();
-        let mut body = Vec::with_capacity(queries * self.ranking_bytes());
+        let users: usize = rankings.iter().map(|ranking| ranking.users.len()).sum();
+        let mut body = Vec::with_capacity(queries * END_BYTES + users * self.user_bytes());
+        let mut end = 0u64;
+        for ranking in rankings {
+            end += ranking.users.len() as u64;
+            body.extend(end.to_le_bytes());
+        }
         for Ranking { users, scores } in rankings {
-            assert!(
-                users.len() == self.ranking_len && scores.len() == self.ranking_len,
-                "rankings of one job have one length"
-            );
+            assert!(users.len() == scores.len(), "a user has a score");
             body.extend(users.iter().flat_map(|user| user.to_le_bytes()));
             if self.scores {
                 body.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
@@ -126,20 +133,36 @@ impl Blocks {
 
     /// The ranking of the query at `position` among the distinct ones, best user first.
     pub(crate) fn ranking(&self, position: usize) -> impl Iterator<Item = u32> {
-        words(&self.bytes_of(position)[..self.ranking_len * 4]).map(u32::from_le_bytes)
+        let bytes = self.bytes_of(position);
+        words(&bytes[..bytes.len() / self.user_bytes() * 4]).map(u32::from_le_bytes)
     }
 
     /// The scores that belong to [`Blocks::ranking`], if they are kept.
     pub(crate) fn scores(&self, position: usize) -> Option<impl Iterator<Item = f32>> {
-        let scores = &self.bytes_of(position)[self.ranking_len * 4..];
+        let bytes = self.bytes_of(position);
+        let scores = &bytes[bytes.len() / self.user_bytes() * 4..];
         self.scores.then(|| words(scores).map(f32::from_le_bytes))
     }
 
     fn bytes_of(&self, position: usize) -> &[u8] {
-        let bytes = self.ranking_bytes();
-        let start = HEAD_BYTES + position % self.block_len * bytes;
-        &self.mapped[position / self.block_len][start..start + bytes]
+        let bytes = &self.mapped[position / self.block_len];
+        let place = position % self.block_len;
+        let queries = read_u64(bytes, 16);
+        let from = place.checked_sub(1).map_or(0, |before| end(bytes, before));
+        let body = &bytes[HEAD_BYTES + queries * END_BYTES..];
+        &body[from * self.user_bytes()..end(bytes, place) * self.user_bytes()]
     }
+}
+
+/// How many users there are up to the end of the ranking in a place of the block.
+fn end(block: &[u8], place: usize) -> usize {
+    read_u64(block, HEAD_BYTES + place * END_BYTES)
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> usize {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX)
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
@@ -164,7 +187,7 @@ mod tests {
         blocks.ranking(position).collect()
     }
 
-    fn ranking(users: [u32; 2]) -> Ranking {
+    fn ranking<const N: usize>(users: [u32; N]) -> Ranking {
         Ranking {
             scores: users.map(|user| -0.5 * user as f32).into(),
             users: users.into(),
@@ -175,33 +198,45 @@ mod tests {
     fn finished_blocks_are_taken_up_and_foreign_or_damaged_ones_are_not() {
         for scores in [false, true] {
             let dir = tempfile::tempdir().unwrap();
-            let open = |plan| Blocks::new(dir.path(), plan, 2, 2, scores).unwrap();
+            let open = |plan| Blocks::new(dir.path(), plan, 3, scores).unwrap();
             let mut blocks = open(7);
-            assert!(!blocks.take_up(2).unwrap());
-            blocks.push(&[ranking([1, 2]), ranking([3, 4])]).unwrap();
-            blocks.push(&[ranking([5, 6])]).unwrap();
-            assert_eq!(collect(&blocks, 1), [3, 4]);
-            assert_eq!(collect(&blocks, 2), [5, 6]);
+            assert!(!blocks.take_up(3).unwrap());
+            blocks
+                .push(&[ranking([1, 2]), ranking([]), ranking([3])])
+                .unwrap();
+            blocks.push(&[ranking([5, 6, 7])]).unwrap();
+            for (position, users) in [&[1, 2][..], &[], &[3], &[5, 6, 7]].iter().enumerate() {
+                assert_eq!(collect(&blocks, position), *users);
+            }
 
             let mut again = open(7);
             assert!(
-                again.take_up(2).unwrap()
+                again.take_up(3).unwrap()
                     && again.take_up(1).unwrap()
                     && !again.take_up(1).unwrap()
             );
-            assert_eq!(collect(&again, 2), [5, 6]);
+            assert_eq!(collect(&again, 2), [3]);
             let kept = |position| again.scores(position).map(Iterator::collect::<Vec<f32>>);
-            assert_eq!(kept(1), scores.then(|| vec![-1.5, -2.0]));
-            assert_eq!(kept(2), scores.then(|| vec![-2.5, -3.0]));
+            assert_eq!(kept(1), scores.then(Vec::new));
+            assert_eq!(kept(2), scores.then(|| vec![-1.5]));
+            assert_eq!(kept(3), scores.then(|| vec![-2.5, -3.0, -3.5]));
             drop((blocks, again));
 
-            assert!(!open(8).take_up(2).unwrap());
+            assert!(!open(8).take_up(3).unwrap());
 
             let path = dir.path().join("block-000001");
-            let mut bytes = std::fs::read(&path).unwrap();
-            *bytes.last_mut().unwrap() ^= 1;
-            std::fs::write(dir.path().join("block-000000"), bytes).unwrap();
-            assert!(!open(7).take_up(1).unwrap());
+            let whole = std::fs::read(&path).unwrap();
+            for damage in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[8] = 0;
+                bytes[damage] ^= 0x40;
+                std::fs::write(dir.path().join("block-000000"), &bytes).unwrap();
+                assert!(!open(7).take_up(1).unwrap(), "byte {damage}");
+            }
+            for length in 0..whole.len() {
+                std::fs::write(dir.path().join("block-000000"), &whole[..length]).unwrap();
+                assert!(!open(7).take_up(1).unwrap(), "length {length}");
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an input line asks for.
+//! What an input line asks for, and the values it gives to the parameters of a filter.
 
 use super::asked::Member;
 use super::lines::Line;
@@ -25,28 +25,53 @@ impl Query<'_> {
     }
 }
 
-/// Understands a line. Members other than `member` are ignored; of a repeated one the last counts.
-pub(crate) fn parse<'a>(line: &Line<'a>, member: Member) -> Query<'a> {
+/// The member with the values for a filter's parameters.
+const FILTER_VALUES: &str = "filterValues";
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parsed<'a> {
+    /// What is asked for.
+    pub(crate) query: Query<'a>,
+    /// The JSON text of its `filterValues`, unless absent or null.
+    pub(crate) filter_values: Option<&'a str>,
+}
+
+impl<'a> From<Query<'a>> for Parsed<'a> {
+    fn from(query: Query<'a>) -> Self {
+        Parsed {
+            query,
+            filter_values: None,
+        }
+    }
+}
+
+/// Understands a line. Members other than `member` and `filterValues` are ignored; of a repeated one the
+/// last counts.
+pub(crate) fn parse<'a>(line: &Line<'a>, member: Member) -> Parsed<'a> {
     if line.too_long {
-        return Query::NotObject;
+        return Query::NotObject.into();
     }
     if let Some(text) = plain(line.bytes, member) {
-        return Query::Asked(Cow::Borrowed(text));
+        return Query::Asked(Cow::Borrowed(text)).into();
     }
     // The whole line is repeated in the output, so all of it has to be UTF-8; the JSON parser does
     // not look at strings it is not asked for.
     let Ok(text) = std::str::from_utf8(line.bytes) else {
-        return Query::NotObject;
+        return Query::NotObject.into();
     };
     let mut json = serde_json::Deserializer::from_str(text);
     let found = Object { member }
         .deserialize(&mut json)
         .and_then(|found| json.end().map(|()| found));
-    match found {
-        Ok(value) => value
-            .and_then(|value| text_of(value, member))
-            .map_or(Query::Nothing, Query::Asked),
-        Err(_) => Query::NotObject,
+    let Ok(found) = found else {
+        return Query::NotObject.into();
+    };
+    let asked = found.asked.and_then(|value| text_of(value, member));
+    let values = found.filter_values.map(RawValue::get);
+    Parsed {
+        query: asked.map_or(Query::Nothing, Query::Asked),
+        filter_values: values.filter(|text| *text != "null"),
     }
 }
 
@@ -87,13 +112,19 @@ fn text_of(raw: &RawValue, member: Member) -> Option<Cow<'_, str>> {
     integer.then_some(Cow::Borrowed(text))
 }
 
-/// Reads an object and keeps one of its members.
+/// Reads an object and keeps two of its members.
 struct Object {
     member: Member,
 }
 
+#[derive(Default)]
+struct Members<'de> {
+    asked: Option<&'de RawValue>,
+    filter_values: Option<&'de RawValue>,
+}
+
 impl<'de> DeserializeSeed<'de> for Object {
-    type Value = Option<&'de RawValue>;
+    type Value = Members<'de>;
 
     fn deserialize<D: de::Deserializer<'de>>(
         self,
@@ -104,17 +135,19 @@ impl<'de> DeserializeSeed<'de> for Object {
 }
 
 impl<'de> Visitor<'de> for Object {
-    type Value = Option<&'de RawValue>;
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
+        let mut found = Members::default();
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             if name == self.member.name() {
-                found = Some(map.next_value::<&'de RawValue>()?);
+                found.asked = Some(map.next_value::<&'de RawValue>()?);
+            } else if name == FILTER_VALUES {
+                found.filter_values = Some(map.next_value::<&'de RawValue>()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -136,7 +169,35 @@ mod tests {
             bytes: line.as_bytes(),
             too_long: false,
         };
-        parse(&line, member)
+        parse(&line, member).query
+    }
+
+    #[test]
+    fn the_values_for_a_filter_are_kept_as_they_are_written() {
+        let of = |line: &'static str| {
+            let line = Line {
+                bytes: line.as_bytes(),
+                too_long: false,
+            };
+            parse(&line, Member::ItemId).filter_values
+        };
+        for (line, values) in [
+            (r#"{"itemId": "1"}"#, None),
+            (r#"{"itemId": "1", "filterValues": null}"#, None),
+            (r#"{"itemId": "1", "filterValues": {}}"#, Some("{}")),
+            (
+                r#"{"filterValues" : { "A": "\"x\"" } , "itemId": "1"}"#,
+                Some(r#"{ "A": "\"x\"" }"#),
+            ),
+            (r#"{"itemId": "1", "filterValues": 5}"#, Some("5")),
+            (
+                r#"{"filterValues": {"A": "1"}, "filterValues": {"A": "2"}}"#,
+                Some(r#"{"A": "2"}"#),
+            ),
+            (r#"{"filterValues": {"A": "1"}"#, None),
+        ] {
+            assert_eq!(of(line), values, "{line}");
+        }
     }
 
     #[test]
@@ -231,6 +292,6 @@ mod tests {
             bytes: b"{\"itemId\": \"\xff\"}",
             too_long: false,
         };
-        assert_eq!(parse(&invalid, Member::ItemId), Query::NotObject);
+        assert_eq!(parse(&invalid, Member::ItemId), Query::NotObject.into());
     }
 }

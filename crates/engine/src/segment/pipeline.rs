@@ -1,27 +1,36 @@
 //! Two passes over the input: find the distinct queries and score each once, then write the lines.
 //!
-//! Memory does not grow with the number of lines: the first pass keeps the distinct queries, rankings
-//! go to disk in blocks, the second pass writes lines in input order as it reads them again. The
-//! scorer decides which users are candidates, which is where a filter joins. A stopped or killed
+//! Memory does not grow with the number of lines: the first pass keeps the distinct queries (what is
+//! asked, and of which users), rankings go to disk in blocks, the second pass writes lines in input
+//! order as it reads them again. The selection says who may be in the segments. A stopped or killed
 //! run goes on behind its last finished block and ends with the same bytes.
 
-use super::asked::{Answerer, Member, Questions, Refused};
+use super::asked::{Answerer, Group, Member, Questions, Refused};
+use super::audiences::Audiences;
 use super::blocks::Blocks;
+use super::distinct::Distinct;
 use super::lines::Lines;
-use super::parse::{Query, parse};
+use super::parse::{Parsed, Query, parse};
 use super::render::{UserFragments, push_error_tail, push_input, push_ranking_tail};
 use crate::Error;
 use crate::data::source::{Source, open_unpacked};
 use crate::progress::Progress;
+use crate::score::Ranking;
+use crate::selection::{Selection, set_bytes};
 use kindred_types::parts::Clock;
 use serde::Serialize;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Lines between two looks at whether the work should stop.
 const LINES_PER_LOOK: u64 = 1 << 16;
 /// Bytes collected before they go to a sink.
 const WRITE_BYTES: usize = 1 << 18;
+/// Form of the files with finished rankings, so that those of an earlier version are scored again.
+const BLOCK_FORM: &[u8] = b"kindred blocks 2";
+/// Bytes of the sets of users that are scored together.
+const AUDIENCE_BYTES_AT_ONCE: usize = 64 << 20;
 /// Bytes of the beginning of a source that decide whether it is a JSON array.
 const ARRAY_START: u8 = b'[';
 
@@ -107,7 +116,7 @@ pub enum SegmentError {
     Engine(#[from] Error),
 }
 
-/// Answers every line of `sources` with the scorer's users; `sinks` gives the sink for the source
+/// Answers every line of `sources` with the scorer's users that the selection leaves in; `sinks` gives the sink for the source
 /// of that number.
 ///
 /// # Errors
@@ -115,6 +124,7 @@ pub enum SegmentError {
 /// more than `max_records` records.
 pub fn run(
     scorer: &dyn Answerer,
+    selection: &Selection,
     sources: &[&dyn Source],
     sinks: &mut dyn FnMut(usize) -> io::Result<Box<dyn Sink>>,
     options: &SegmentOptions,
@@ -129,12 +139,19 @@ pub fn run(
         k: options.k as u64,
         ..SegmentStatistics::default()
     };
-    let plan = plan(scorer, sources, options, progress, &mut statistics)?;
+    let plan = plan(
+        scorer,
+        selection,
+        sources,
+        options,
+        progress,
+        &mut statistics,
+    )?;
     let seconds = |start: u64| clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0;
 
     let start = clock.monotonic_ms();
     let tiles = scorer.tiles();
-    let blocks = score(scorer, &plan, options, progress)?;
+    let blocks = score(scorer, selection, &plan, options, progress)?;
     statistics.score_seconds = seconds(start);
     let after = scorer.tiles();
     statistics.tiles_total = after.total - tiles.total;
@@ -153,21 +170,35 @@ pub fn run(
 /// The distinct queries of a run.
 struct Plan<'a> {
     questions: Box<dyn Questions + 'a>,
-    /// How many of them there are.
-    distinct: usize,
+    audiences: Audiences<'a>,
+    /// Which questions are asked of which audiences.
+    distinct: Distinct,
     /// Lines of each source that are not blank.
     lines: Vec<u64>,
+}
+
+impl Plan<'_> {
+    /// The place of a line's answer, or the text of its error.
+    fn place(&self, text: &str, filter_values: Option<&str>) -> Result<usize, Refused> {
+        let question = self.questions.number(text)?;
+        let audience = self.audiences.find(filter_values)?;
+        let place = self.distinct.place(question, audience);
+        place.ok_or(Refused::Unplanned)
+    }
 }
 
 /// First pass: counts, checks and collects.
 fn plan<'a>(
     scorer: &'a dyn Answerer,
+    selection: &'a Selection,
     sources: &[&dyn Source],
     options: &SegmentOptions,
     progress: &dyn Progress,
     statistics: &mut SegmentStatistics,
 ) -> Result<Plan<'a>, SegmentError> {
     let mut questions = scorer.questions();
+    let mut audiences = Audiences::new(selection);
+    let mut distinct = Distinct::new(audiences.is_one());
     let bytes: u64 = sources.iter().map(|source| source.size()).sum();
     let mut bytes_done = 0;
     let mut lines_of = Vec::with_capacity(sources.len());
@@ -185,10 +216,13 @@ fn plan<'a>(
                 let reason = format!("Input has more than {} records.", options.max_records);
                 return Err(SegmentError::Input(reason));
             }
-            let query = parse(&line, scorer.member());
-            objects |= query.is_object();
-            if let Query::Asked(text) = query {
-                questions.note(&text);
+            let parsed = parse(&line, scorer.member());
+            objects |= parsed.query.is_object();
+            if let Query::Asked(text) = parsed.query
+                && let Some(question) = questions.note(&text)
+                && let Some(audience) = audiences.note(parsed.filter_values)
+            {
+                distinct.note(question, audience);
             }
             if statistics.lines.is_multiple_of(LINES_PER_LOOK) {
                 look(progress, "read queries", bytes_done, bytes)?;
@@ -200,10 +234,14 @@ fn plan<'a>(
         bytes_done += source.size();
         lines_of.push(source_lines);
     }
-    let distinct = questions.close().map_err(SegmentError::Input)?;
-    statistics.distinct_queries = distinct as u64;
+    let numbers = questions.close().map_err(SegmentError::Input)?;
+    audiences.close().map_err(SegmentError::Input)?;
+    let closed = distinct.close(numbers.as_deref());
+    closed.map_err(SegmentError::Input)?;
+    statistics.distinct_queries = distinct.len() as u64;
     Ok(Plan {
         questions,
+        audiences,
         distinct,
         lines: lines_of,
     })
@@ -219,6 +257,7 @@ fn not_json_lines(source: &dyn Source) -> SegmentError {
 /// Scores the distinct queries in blocks; those that an earlier try finished are taken up.
 fn score(
     scorer: &dyn Answerer,
+    selection: &Selection,
     plan: &Plan<'_>,
     options: &SegmentOptions,
     progress: &dyn Progress,
@@ -226,38 +265,67 @@ fn score(
     let ranking_len = options.k.min(scorer.users());
     let by_memory = options.block_bytes / (8 * ranking_len.max(1));
     let block_len = scorer.block_len(options.k).min(by_memory).max(1);
-    let fingerprint = fingerprint(scorer, plan, ranking_len, block_len, options.scores);
-    let mut blocks = Blocks::new(
-        &options.scratch_dir,
-        fingerprint,
-        block_len,
-        ranking_len,
-        options.scores,
-    )?;
-    let total = plan.distinct as u64;
-    for from in (0..plan.distinct).step_by(block_len) {
+    let lengths = [ranking_len, block_len];
+    let fingerprint = fingerprint(scorer, selection, plan, lengths, options.scores);
+    let mut blocks = Blocks::new(&options.scratch_dir, fingerprint, block_len, options.scores)?;
+    let distinct = plan.distinct.len();
+    let total = distinct as u64;
+    for from in (0..distinct).step_by(block_len) {
         look(progress, "score queries", from as u64, total)?;
-        let places = from..(from + block_len).min(plan.distinct);
+        let places = from..(from + block_len).min(distinct);
         if blocks.take_up(places.len())? {
             continue;
         }
-        let rankings = plan.questions.rank(places, options.k, options.threads)?;
-        blocks.push(&rankings)?;
+        blocks.push(&rank(selection, plan, places, options)?)?;
     }
     progress.report("score queries", total, total, "");
     Ok(blocks)
 }
 
-/// Stands for all that decides the bytes of the blocks: model, queries, lengths, form.
+/// The rankings of the queries in these places.
+fn rank(
+    selection: &Selection,
+    plan: &Plan<'_>,
+    places: Range<usize>,
+    options: &SegmentOptions,
+) -> Result<Vec<Ranking>, Error> {
+    let asked: Vec<(u32, u32)> = places.map(|place| plan.distinct.get(place)).collect();
+    let questions: Vec<u32> = asked.iter().map(|(question, _)| *question).collect();
+    let mut rankings = Vec::with_capacity(asked.len());
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for same in asked.chunk_by(|a, b| a.1 == b.1) {
+        let users = plan.audiences.users(same[0].1);
+        bytes += users.as_ref().map_or(0, set_bytes);
+        groups.push(Group {
+            users,
+            questions: &questions[from..from + same.len()],
+        });
+        from += same.len();
+        if bytes >= AUDIENCE_BYTES_AT_ONCE || from == asked.len() {
+            let (k, threads) = (options.k, options.threads);
+            let ranked = plan
+                .questions
+                .rank(&groups, selection.interacted(), k, threads)?;
+            rankings.extend(ranked);
+            groups.clear();
+            bytes = 0;
+        }
+    }
+    Ok(rankings)
+}
+
+/// Stands for all that decides the bytes of the blocks: model, users, queries, lengths, form.
 fn fingerprint(
     scorer: &dyn Answerer,
+    selection: &Selection,
     plan: &Plan<'_>,
-    ranking_len: usize,
-    block_len: usize,
+    [ranking_len, block_len]: [usize; 2],
     scores: bool,
 ) -> u64 {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
+    hash.update(BLOCK_FORM);
     for (name, checksum) in &scorer.model().card().checksums {
         hash.update(name.as_bytes());
         hash.update(checksum.as_bytes());
@@ -265,7 +333,12 @@ fn fingerprint(
     for number in [scorer.users(), ranking_len, block_len, usize::from(scores)] {
         hash.update((number as u64).to_le_bytes());
     }
+    selection.add_to(&mut hash);
     plan.questions.add_to(&mut hash);
+    plan.audiences.add_to(&mut hash);
+    for key in plan.distinct.keys() {
+        hash.update(key.to_le_bytes());
+    }
     let digest = hash.finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
@@ -300,7 +373,7 @@ impl<'a> Renderer<'a> {
             blocks,
             fragments: UserFragments::new(scorer.model().users()),
             documented: options.documented_format,
-            tails: vec![None; plan.distinct],
+            tails: vec![None; plan.distinct.len()],
             tail_bytes_left: options.block_bytes,
             buffer: Vec::with_capacity(2 * WRITE_BYTES),
             unplanned: false,
@@ -318,9 +391,9 @@ impl<'a> Renderer<'a> {
         let mut lines = open(source)?;
         let mut written = 0u64;
         while let Some(line) = next_line(&mut lines, source)? {
-            let query = parse(&line, self.member);
-            push_input(&mut self.buffer, line.bytes, query.is_object());
-            if let Err(error) = self.push_answer(&query) {
+            let parsed = parse(&line, self.member);
+            push_input(&mut self.buffer, line.bytes, parsed.query.is_object());
+            if let Err(error) = self.push_answer(&parsed) {
                 push_error_tail(&mut self.buffer, &error, self.documented);
                 statistics.line_errors += 1;
             }
@@ -343,9 +416,9 @@ impl<'a> Renderer<'a> {
             .map_err(|source| SegmentError::Write { source })
     }
 
-    /// Adds the end of the line for `query`; gives the error text if it has none.
-    fn push_answer(&mut self, query: &Query<'_>) -> Result<(), String> {
-        let text = match query {
+    /// Adds the end of the line; gives the error text if it has no answer.
+    fn push_answer(&mut self, line: &Parsed<'_>) -> Result<(), String> {
+        let text = match &line.query {
             Query::Asked(text) => text,
             Query::Nothing => {
                 return Err(format!(
@@ -357,7 +430,7 @@ impl<'a> Renderer<'a> {
                 return Err("User error: Input line is not a valid JSON object".to_owned());
             }
         };
-        let place = match self.plan.questions.place(text) {
+        let place = match self.plan.place(text, line.filter_values) {
             Ok(place) => place,
             Err(Refused::Line(error)) => return Err(error),
             Err(Refused::Unplanned) => {
@@ -372,7 +445,8 @@ impl<'a> Renderer<'a> {
         let start = self.buffer.len();
         let users = self.blocks.ranking(place);
         // The score leaves out what all users of the item share.
-        let shared = self.plan.questions.log_constant(place);
+        let (question, _) = self.plan.distinct.get(place);
+        let shared = self.plan.questions.log_constant(question);
         let scores = self.blocks.scores(place);
         let log_rates = scores.map(|scores| scores.map(|score| f64::from(score) + shared));
         push_ranking_tail(

@@ -222,6 +222,71 @@ fn a_shutdown_gives_the_job_back_and_the_next_runner_ends_it_with_the_same_bytes
 }
 
 #[test]
+fn who_is_left_out_is_decided_by_the_data_of_the_start_even_after_a_restart_and_an_import() {
+    // One query per block, so that the stop is seen between blocks.
+    let world = World::trained_with(|settings| settings.segment.block_bytes = 1);
+    let all = expected(&world);
+    let runner = world.start();
+    let queue = |name: &str| {
+        let output = format!("s3://demo/{name}/");
+        world.segment_without(name, "s3://demo/in/q.json", &output, Some("true,100d"))
+    };
+    world.wait_active(&queue("alone"));
+    let undisturbed = world.object("demo/alone/q.json.out").unwrap();
+    assert!(undisturbed != all);
+    runner.stop();
+
+    let gate = GateStore::new(Arc::new(world.store.clone()), "in/q.json", 1);
+    let runner = world.start_on(gate.clone());
+    let arn = queue("job");
+    gate.wait_reached();
+    let old = world.generations(INTERACTIONS);
+    world.put("data/other.csv", csv(40, 30, 900, 8));
+    let import = world.import("other", INTERACTIONS, "s3://data/other.csv", "FULL");
+    world.wait_active(&import);
+    let new = world.generations(INTERACTIONS);
+    assert!(old != new);
+    let stopping = std::thread::spawn(move || runner.stop());
+    // The stop has to be under way before the job goes on; it has nothing to do but set a flag.
+    std::thread::sleep(Duration::from_millis(500));
+    gate.open();
+    stopping.join().unwrap();
+    assert_eq!(world.state(&arn).0, status::CREATE_IN_PROGRESS);
+    // The data that the import replaced is kept for the job, and for nothing else.
+    let mut kept = [old, new.clone()].concat();
+    kept.sort();
+    assert_eq!(world.names(world.layout.datasets()), kept);
+
+    let runner = world.start();
+    world.wait_active(&arn);
+    assert!(world.object("demo/job/q.json.out").unwrap() == undisturbed);
+    until("the sweep", || {
+        (world.names(world.layout.datasets()) == new).then_some(())
+    });
+    world.wait_active(&queue("later"));
+    assert!(world.object("demo/later/q.json.out").unwrap() != undisturbed);
+    runner.stop();
+}
+
+#[test]
+fn a_rule_that_the_data_cannot_answer_fails_the_job_in_words() {
+    let world = World::trained();
+    let runner = world.start();
+    let arn = world.segment_without(
+        "typed",
+        "s3://demo/in/q.json",
+        "s3://demo/out/",
+        Some("purchase"),
+    );
+    assert_eq!(
+        world.wait_failed(&arn),
+        "kindred:exclude-interacted names an event type, but the Interactions dataset has no EVENT_TYPE column."
+    );
+    assert_eq!(world.object("demo/out/q.json.out"), None);
+    runner.stop();
+}
+
+#[test]
 fn an_input_that_changes_under_the_job_fails_it() {
     let world = World::trained();
     let gate = GateStore::new(Arc::new(world.store.clone()), "in/q.json", 2);

@@ -302,9 +302,22 @@ impl World {
 
     /// Queues a segment job on the version `v` with five users per line.
     pub(crate) fn segment(&self, name: &str, input: &str, output: &str) -> String {
+        self.segment_without(name, input, output, None)
+    }
+
+    /// The same; who interacted with the item as the rule says is left out.
+    pub(crate) fn segment_without(
+        &self,
+        name: &str,
+        input: &str,
+        output: &str,
+        rule: Option<&str>,
+    ) -> String {
         let arn = segment_arn(name);
         self.queue(WorkKind::Segment, &arn, &arn, |created| SegmentJob {
             scores: false,
+            exclude_interacted: rule.map(|rule| rule.parse().unwrap()),
+            data: None,
             arn: arn.clone(),
             job_name: name.into(),
             solution_version_arn: version_arn("v"),

@@ -55,6 +55,8 @@ pub(crate) fn create_batch_segment_job(
             filter_arn: None,
             num_results,
             scores: choices.scores.unwrap_or(ctx.settings.segment.scores),
+            exclude_interacted: choices.exclude_interacted,
+            data: None,
             input_path: source.path,
             input_kms_key_arn: None,
             output_path: destination.path,

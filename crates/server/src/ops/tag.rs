@@ -9,6 +9,7 @@ use super::Context;
 use crate::error::Exception;
 use kindred_catalog::Tx;
 use kindred_catalog::records::Schema;
+use kindred_types::interacted::InteractedRule;
 use kindred_types::shapes::{
     ListTagsForResourceRequest, ListTagsForResourceResponse, Tag, TagResourceRequest,
     TagResourceResponse, UntagResourceRequest, UntagResourceResponse,
@@ -21,11 +22,19 @@ const TAGS_MAX: usize = 50;
 /// Tag of a segment job: whether the probability of each user is written.
 const SCORES: &str = "kindred:scores";
 
+/// Tag of a segment job: who interacted with what a line asks for is left out.
+const EXCLUDE_INTERACTED: &str = "kindred:exclude-interacted";
+
+/// The job options that tags can give.
+const OPTIONS: [&str; 2] = [SCORES, EXCLUDE_INTERACTED];
+
 /// What the tags of a segment job ask for; the configuration decides about the rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SegmentChoices {
     /// Write the probability of each user.
     pub(crate) scores: Option<bool>,
+    /// Leave out who interacted with what a line asks for.
+    pub(crate) exclude_interacted: Option<InteractedRule>,
 }
 
 /// Adds tags; the value of a key that is there already is replaced.
@@ -96,7 +105,7 @@ pub(crate) fn of_new_segment_job(
     tags: Option<&[Tag]>,
 ) -> Result<(BTreeMap<String, String>, SegmentChoices), Exception> {
     let tags = unique(tags.unwrap_or_default())?;
-    need_no_options(&tags, &[SCORES])?;
+    need_no_options(&tags, &OPTIONS)?;
     need_few(tags.len())?;
     let scores = match tags.get(SCORES).map(String::as_str) {
         None => None,
@@ -108,7 +117,19 @@ pub(crate) fn of_new_segment_job(
             )));
         }
     };
-    Ok((tags, SegmentChoices { scores }))
+    let exclude_interacted = match tags.get(EXCLUDE_INTERACTED).map(String::as_str) {
+        None | Some("false") => None,
+        Some(rule) => Some(rule.parse::<InteractedRule>().map_err(|error| {
+            Exception::invalid_input(format!(
+                "The value of tag {EXCLUDE_INTERACTED} is not valid: {error}."
+            ))
+        })?),
+    };
+    let choices = SegmentChoices {
+        scores,
+        exclude_interacted,
+    };
+    Ok((tags, choices))
 }
 
 /// No tag is a job option, but for those `known`.
@@ -118,7 +139,8 @@ fn need_no_options(tags: &BTreeMap<String, String>, known: &[&str]) -> Result<()
         return Ok(());
     }
     Err(Exception::invalid_input(format!(
-        "Tag keys must not begin with kindred:, which is reserved for options of new jobs. The only one is {SCORES}, for CreateBatchSegmentJob."
+        "Tag keys must not begin with kindred:, which is reserved for options of new jobs. Those are {}, for CreateBatchSegmentJob.",
+        OPTIONS.join(" and ")
     )))
 }
 

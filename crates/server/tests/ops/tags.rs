@@ -99,7 +99,7 @@ fn reserved_and_repeated_keys_are_refused_without_showing_them() {
         (json!([{"tagKey": "AWS:secret", "tagValue": ""}]), "aws:"),
         (json!([{"tagKey": "k", "tagValue": "aws:secret"}]), "aws:"),
         (
-            json!([{"tagKey": "kindred:exclude-interacted", "tagValue": "true"}]),
+            json!([{"tagKey": "kindred:no-such-option", "tagValue": "true"}]),
             "kindred:",
         ),
         (
@@ -160,12 +160,49 @@ fn a_new_segment_job_may_ask_for_scores_by_tag() {
         let arn = format!("{ARN}batch-segment-job/plain");
         let late = json!({"resourceArn": arn, "tags": tags});
         let message = server.refused("InvalidInput", "TagResource", late);
-        assert!(message.ends_with("The only one is kindred:scores, for CreateBatchSegmentJob."));
+        assert!(message.ends_with(
+            "Those are kindred:scores and kindred:exclude-interacted, for CreateBatchSegmentJob."
+        ));
         let group = json!({"name": "other", "tags": tags});
         server.refused("InvalidInput", "CreateDatasetGroup", group);
         let other_case = json!([{"tagKey": "Kindred:scores", "tagValue": "true"}]);
         let request = with(segment("wrong"), json!({"tags": other_case}));
         server.refused("InvalidInput", "CreateBatchSegmentJob", request);
+    }
+}
+
+#[test]
+fn a_tag_of_a_segment_job_says_whose_interactions_leave_them_out() {
+    let server = Server::world();
+    let tagged = |name: &str, rule: &str| {
+        let tags = json!([{"tagKey": "kindred:exclude-interacted", "tagValue": rule}]);
+        with(segment(name), json!({"tags": tags}))
+    };
+    for (number, (rule, stored)) in [
+        ("true", Some("true")),
+        ("purchase 30d", Some("purchase,30d")),
+        ("TRUE 7d", Some("true,7d")),
+        ("false", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("asked-{number}");
+        server.ok("CreateBatchSegmentJob", tagged(&name, rule));
+        let arn = format!("{ARN}batch-segment-job/{name}");
+        let job: SegmentJob = server.ctx.catalog.read(|tx| tx.need(&arn)).unwrap();
+        let found = job.exclude_interacted.map(|rule| rule.to_string());
+        assert_eq!(found.as_deref(), stored);
+    }
+    for wrong in ["", "true 30", "click 0d"] {
+        assert_eq!(
+            server.refused(
+                "InvalidInput",
+                "CreateBatchSegmentJob",
+                tagged("wrong", wrong)
+            ),
+            "The value of tag kindred:exclude-interacted is not valid: expected true or an event type, optionally followed by a blank and days from 1 to 36500, such as true 30d or purchase 90d."
+        );
     }
 }
 

@@ -1,3 +1,6 @@
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 use crate::score::attribute_fixtures::{KAPPA, PI, generated};
 
@@ -125,6 +128,63 @@ fn threads_and_candidates_do_not_change_a_byte_of_the_scores() {
             .filter(|user| user % 3 == 1)
             .collect();
         assert_eq!(found.users, expected);
+    }
+}
+
+#[test]
+fn candidates_of_a_query_and_users_left_out_do_not_change_a_byte_of_the_scores() {
+    let users = 3 * BLOCK_USERS + 5;
+    let model = Arc::new(generated(users, 60, 5, 9));
+    let scorer = AttributeScorer::new(model.clone(), None).with_form(forms()[1]);
+    let of_share =
+        |share: u32| -> UserSet { (0..users as u32).filter(|user| user % share == 1).collect() };
+    let (first, second) = ([vec![0], vec![1, 2]], [vec![3]]);
+    let third = [vec![0], vec![4], vec![2]];
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut pairs = Vec::new();
+    for item in 0..60 {
+        pairs.extend((0..5).map(|_| (item, random.random_range(0..users as u32))));
+    }
+    let interacted = Interacted::of_pairs(60, &pairs);
+    // Small sets are ranked apart, overlapping large ones together.
+    for shares in [[Some(90), Some(70), Some(50)], [Some(2), None, Some(2)]] {
+        let set = |number: usize| shares[number].map(of_share);
+        let groups =
+            [(0, &first[..]), (1, &second[..]), (2, &third[..])].map(|(number, queries)| {
+                AttributeGroup {
+                    users: set(number),
+                    queries,
+                }
+            });
+        for interacted in [None, Some(&interacted)] {
+            for (k, threads) in [(users, 1), (users, 3), (9, 2)] {
+                let found = scorer
+                    .top_users_among(&groups, interacted, k, threads)
+                    .unwrap();
+                let mut found = found.into_iter();
+                for group in &groups {
+                    for query in group.queries {
+                        let out = interacted
+                            .map(|out| out.of_any(&model.index().items_with_all(query)))
+                            .unwrap_or_default();
+                        let all = scorer.top_users(&[query], users, 1).unwrap();
+                        let all = all[0].users.iter().zip(&all[0].scores);
+                        let expected: Vec<(u32, f32)> = all
+                            .map(|(&user, &score)| (user, score))
+                            .filter(|(user, _)| {
+                                group.users.as_ref().is_none_or(|set| set.contains(*user))
+                                    && !out.contains(*user)
+                            })
+                            .take(k)
+                            .collect();
+                        let found = found.next().unwrap();
+                        let found: Vec<(u32, f32)> =
+                            found.users.into_iter().zip(found.scores).collect();
+                        assert_eq!(found, expected);
+                    }
+                }
+            }
+        }
     }
 }
 

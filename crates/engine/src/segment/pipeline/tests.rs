@@ -1,6 +1,7 @@
 //! The pipeline over memory: the specification's example, odd lines and files, changing inputs.
 
 mod attributes;
+mod filters;
 mod interruptions;
 
 use super::*;
@@ -143,6 +144,16 @@ fn segment_sources(
     options: &SegmentOptions,
     progress: &dyn Progress,
 ) -> Outcome {
+    segment_selected(scorer, &Selection::default(), sources, options, progress)
+}
+
+fn segment_selected(
+    scorer: &dyn Answerer,
+    selection: &Selection,
+    sources: &[&dyn Source],
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+) -> Outcome {
     let outputs = Arc::new(Mutex::new(Vec::new()));
     let mut sinks = |_: usize| -> io::Result<Box<dyn Sink>> {
         let outputs = Arc::clone(&outputs);
@@ -153,6 +164,7 @@ fn segment_sources(
     };
     let result = run(
         scorer,
+        selection,
         sources,
         &mut sinks,
         options,

@@ -128,6 +128,7 @@ impl Bench {
         };
         let result = run(
             &self.scorer,
+            &Selection::default(),
             sources,
             &mut sinks,
             &self.options,
