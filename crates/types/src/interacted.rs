@@ -24,7 +24,7 @@ pub struct InteractedRule {
 /// What the text has to be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected true or an event type, optionally followed by a comma and days from 1 to {DAYS_MAX}, such as true,30d or purchase,90d"
+    "expected true or an event type, optionally followed by a blank and days from 1 to {DAYS_MAX}, such as true 30d or purchase 90d"
 )]
 pub struct NotARule;
 
