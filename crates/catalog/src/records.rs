@@ -299,13 +299,28 @@ pub struct Filter {
 }
 record!(Filter, "filter", parent: |r| Some(&r.group_arn));
 
-/// The generations that a segment job reads beside its model, as they were when it started.
+/// What a segment job reads beside its model, as it was when the job started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentData {
     /// Of the Interactions dataset.
     pub interactions: Vec<Generation>,
     /// Of the Users dataset; none if the group has no Users.
     pub users: Vec<Generation>,
+    /// The job's filter, if it has one.
+    #[serde(default)]
+    pub filter: Option<SegmentFilter>,
+}
+
+/// A filter with the schemas that it was read against: a later try must read it the same way, whatever
+/// became of the datasets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentFilter {
+    /// The expression; sensitive.
+    pub expression: String,
+    /// The schema text of the Users dataset, if the group had one.
+    pub users_schema: Option<String>,
+    /// The schema text of the Interactions dataset, if the group had one.
+    pub interactions_schema: Option<String>,
 }
 
 /// A batch segment job.

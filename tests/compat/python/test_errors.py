@@ -45,7 +45,7 @@ def target(path, **more):
     ({"jobOutput": target("https://bucket/out/")}, "https://bucket/out/"),
     ({"jobInput": source("s3://b/in/"), "jobOutput": target("s3://b/in/")}, "s3://b/in/"),
     ({"jobInput": source("s3://b/in/"), "jobOutput": target("s3://b/in/deeper/")}, "s3://b/in/"),
-    ({"filterArn": ARN + "filter/one"}, "ilter"),
+    ({"filterArn": "arn:aws:s3:::x"}, "'filterArn'"),
     ({"jobInput": source("s3://b/in.json", kmsKeyArn=KEY)}, "kms"),
     ({"jobOutput": target("s3://b/out/", kmsKeyArn=KEY)}, "kms"),
     ({"tags": [{"tagKey": "aws:mine", "tagValue": "x"}]}, "aws:"),

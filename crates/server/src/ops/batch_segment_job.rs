@@ -4,9 +4,9 @@
 //! stays until its dataset group is deleted.
 
 use super::paging::Page;
-use super::{Context, location, lookup, solution_version, tag};
+use super::{Context, filter, location, lookup, solution_version, tag};
 use crate::error::Exception;
-use kindred_catalog::records::{SegmentJob, SolutionVersion, status};
+use kindred_catalog::records::{Filter, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{NewWork, WorkKind};
 use kindred_types::shapes::{
     self, BatchSegmentJobInput, BatchSegmentJobOutput, BatchSegmentJobSummary,
@@ -32,12 +32,14 @@ pub(crate) fn create_batch_segment_job(
     let arn = ctx.account.batch_segment_job(&request.job_name);
     let response = ctx.catalog.write(|tx| -> Result<_, Exception> {
         let version: SolutionVersion = lookup::need(tx, &request.solution_version_arn)?;
-        if let Some(filter_arn) = &request.filter_arn {
-            return Err(Exception::invalid_input(format!(
-                "Filters are not supported by this server yet. Leave filterArn {filter_arn} out."
-            )));
-        }
+        let filter: Option<Filter> = match &request.filter_arn {
+            Some(arn) => Some(lookup::need(tx, arn)?),
+            None => None,
+        };
         solution_version::need_trained(&version)?;
+        if let Some(filter) = &filter {
+            filter::need_usable(ctx, tx, filter, &version)?;
+        }
         lookup::need_free(tx, &arn)?;
         let (tags, choices) = tag::of_new_segment_job(request.tags.as_deref())?;
         lookup::need_room(
@@ -50,7 +52,7 @@ pub(crate) fn create_batch_segment_job(
             job_name: request.job_name,
             group_arn: version.group_arn,
             solution_version_arn: version.arn,
-            filter_arn: None,
+            filter_arn: request.filter_arn,
             num_results,
             scores: choices.scores.unwrap_or(ctx.settings.segment.scores),
             exclude_interacted: choices.exclude_interacted,

@@ -6,11 +6,11 @@
 //! sensitive: messages name fields and parameters and never show a value.
 
 use super::paging::Page;
-use super::{Context, dataset, lookup, tag};
+use super::{Context, dataset, lookup, recipe, tag};
 use crate::error::Exception;
 use kindred_catalog::Tx;
-use kindred_catalog::records::{DatasetGroup, Filter, status};
-use kindred_types::filter::{self, FilterSchemas};
+use kindred_catalog::records::{DatasetGroup, Filter, SolutionVersion, status};
+use kindred_types::filter::{self, FilterError, FilterSchemas, Target};
 use kindred_types::schema::DatasetType;
 use kindred_types::shapes::{
     self, CreateFilterRequest, CreateFilterResponse, DeleteFilterRequest, DescribeFilterRequest,
@@ -26,7 +26,8 @@ pub(crate) fn create_filter(
     let arn = ctx.account.filter(&request.name);
     ctx.catalog.write(|tx| {
         let group = need_open_group(tx, &request.dataset_group_arn)?;
-        let parsed = parse(ctx, tx, &group, &request.filter_expression)?;
+        let parsed = read(ctx, tx, &group, &request.filter_expression)?
+            .map_err(|error| Exception::invalid_input(error.to_string()))?;
         lookup::need_free(tx, &arn)?;
         let tags = tag::of_new_resource(request.tags.as_deref())?;
         need_room(ctx, tx, &group, &parsed)?;
@@ -119,12 +120,12 @@ pub(crate) fn delete_filter(ctx: &Context, request: DeleteFilterRequest) -> Resu
 }
 
 /// Reads an expression against the schemas that the datasets of the group have now.
-pub(crate) fn parse(
+fn read(
     ctx: &Context,
     tx: &Tx<'_>,
     group: &DatasetGroup,
     expression: &str,
-) -> Result<filter::Filter, Exception> {
+) -> Result<Result<filter::Filter, FilterError>, Exception> {
     let schema = |kind| dataset::schema_in_group(ctx, tx, group, kind);
     let users = schema(DatasetType::Users)?;
     let interactions = schema(DatasetType::Interactions)?;
@@ -134,8 +135,44 @@ pub(crate) fn parse(
         interactions: interactions.as_ref(),
         items: items.as_ref(),
     };
-    filter::Filter::parse(expression, &schemas)
-        .map_err(|error| Exception::invalid_input(error.to_string()))
+    Ok(filter::Filter::parse(expression, &schemas))
+}
+
+/// Refuses a filter that a segment job on this version cannot apply.
+pub(crate) fn need_usable(
+    ctx: &Context,
+    tx: &Tx<'_>,
+    filter: &Filter,
+    version: &SolutionVersion,
+) -> Result<(), Exception> {
+    let arn = &filter.arn;
+    lookup::need_active(arn, &filter.status)?;
+    if filter.group_arn != version.group_arn {
+        return Err(Exception::invalid_input(format!(
+            "Filter {arn} belongs to dataset group {}, solution version {} to {}. Use a filter of the same dataset group.",
+            filter.group_arn, version.arn, version.group_arn
+        )));
+    }
+    let group: DatasetGroup = lookup::need(tx, &filter.group_arn)?;
+    let parsed = read(ctx, tx, &group, &filter.expression)?.map_err(|error| {
+        Exception::invalid_input(format!(
+            "Filter {arn} does not fit the datasets of its group any more: {} at position {}.",
+            error.detail, error.position
+        ))
+    })?;
+    if parsed.target != Target::Users {
+        return Err(Exception::invalid_input(format!(
+            "Filter {arn} is about ItemID. Batch segment jobs take filters about UserID."
+        )));
+    }
+    let recipe = recipe::need_known(ctx, &version.recipe_arn)?;
+    if recipe.uses_item_attributes && parsed.uses(filter::Dataset::Interactions) {
+        return Err(Exception::invalid_input(format!(
+            "Filter {arn} has conditions on Interactions, which cannot be used with {}. Use a filter with conditions on Users only.",
+            recipe.name
+        )));
+    }
+    Ok(())
 }
 
 /// CreateFilter does not declare ResourceInUse, so a group that is not ready is bad input here.
@@ -173,7 +210,7 @@ fn need_room(
         .collect();
     for other in tx.all::<Filter>(Some(&group.arn))? {
         // One that no longer fits its datasets has no fields to count.
-        if let Ok(other) = parse(ctx, tx, group, &other.expression) {
+        if let Ok(other) = read(ctx, tx, group, &other.expression)? {
             let names = other.fields();
             fields.extend(
                 names

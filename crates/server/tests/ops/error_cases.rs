@@ -1,7 +1,7 @@
 //! The cases of [`crate::errors`]: what is sent in which situation, and the answer's name.
 
 use crate::support::*;
-use kindred_catalog::records::{Dataset, DatasetGroup, SegmentJob, Solution, status};
+use kindred_catalog::records::{Dataset, DatasetGroup, Filter, SegmentJob, Solution, status};
 use serde_json::{Value, json};
 
 pub(crate) type Arrange = fn(&Server);
@@ -75,9 +75,17 @@ pub(crate) fn filtering(server: &Server) {
 
 fn segmenting_with_filter(server: &Server) {
     filtering(server);
-    segmenting(server);
-    server.edit::<SegmentJob>(&format!("{ARN}batch-segment-job/j"), |job| {
-        job.filter_arn = Some(format!("{ARN}filter/f"))
+    server.ok("CreateBatchSegmentJob", filtered_segment());
+}
+
+fn filtered_segment() -> Value {
+    with(segment("j"), json!({"filterArn": format!("{ARN}filter/f")}))
+}
+
+fn filter_busy(server: &Server) {
+    filtering(server);
+    server.edit::<Filter>(&format!("{ARN}filter/f"), |filter| {
+        filter.status = status::CREATE_PENDING.into()
     });
 }
 
@@ -221,6 +229,12 @@ pub(crate) fn cases() -> Vec<Case> {
             "CreateBatchSegmentJob",
             "solutionVersionArn",
             "solution/s/nope",
+            segment("j"),
+        ),
+        (
+            "CreateBatchSegmentJob",
+            "filterArn",
+            "filter/nope",
             segment("j"),
         ),
         (
@@ -541,6 +555,12 @@ pub(crate) fn cases() -> Vec<Case> {
         "ResourceInUse",
         version_stopping,
         segment("j"),
+    );
+    add(
+        "CreateBatchSegmentJob",
+        "ResourceInUse",
+        filter_busy,
+        filtered_segment(),
     );
     add(
         "CreateBatchSegmentJob",

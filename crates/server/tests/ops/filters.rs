@@ -1,7 +1,7 @@
 //! Filters: what CreateFilter takes and refuses, and how long a filter lives.
 
 use crate::support::*;
-use kindred_catalog::records::{Filter, SegmentJob, status};
+use kindred_catalog::records::{Dataset, Filter, SegmentJob, SolutionVersion, status};
 use serde_json::{Value, json};
 
 fn described() -> Server {
@@ -99,13 +99,10 @@ fn an_expression_is_never_shown() {
 fn a_filter_stays_while_an_unfinished_job_uses_it_and_goes_with_its_group() {
     let server = described();
     server.ok("CreateFilter", filter("f"));
-    server.ok("CreateBatchSegmentJob", segment("j"));
+    server.ok("CreateBatchSegmentJob", with(segment("j"), arn()));
     let job = format!("{ARN}batch-segment-job/j");
     for state in [status::CREATE_PENDING, status::CREATE_IN_PROGRESS] {
-        server.edit::<SegmentJob>(&job, |job| {
-            job.filter_arn = Some(format!("{ARN}filter/f"));
-            job.status = state.into();
-        });
+        server.edit::<SegmentJob>(&job, |job| job.status = state.into());
         let message = server.refused("ResourceInUse", "DeleteFilter", arn());
         assert_eq!(
             message,
@@ -127,6 +124,84 @@ fn a_filter_stays_while_an_unfinished_job_uses_it_and_goes_with_its_group() {
         server.ok(operation, json!({member: format!("{ARN}{resource}")}));
     }
     server.refused("ResourceNotFound", "DescribeFilter", arn());
+}
+
+#[test]
+fn a_job_takes_a_filter_of_its_group_about_users_and_shows_it() {
+    let server = described();
+    server.ok("CreateFilter", filter("f"));
+    let with_filter = |name: &str, filter: &str| {
+        let arn = format!("{ARN}filter/{filter}");
+        with(segment(name), json!({"filterArn": arn}))
+    };
+    server.ok("CreateBatchSegmentJob", with_filter("j", "f"));
+    let job = json!({"batchSegmentJobArn": format!("{ARN}batch-segment-job/j")});
+    let shown = server.ok("DescribeBatchSegmentJob", job);
+    assert_eq!(
+        shown["batchSegmentJob"]["filterArn"],
+        format!("{ARN}filter/f")
+    );
+    let refused = |filter: &str| {
+        server.refused(
+            "InvalidInput",
+            "CreateBatchSegmentJob",
+            with_filter("k", filter),
+        )
+    };
+
+    server.ok("CreateDataset", dataset("items", "ITEMS"));
+    let items = json!({"filterExpression": "EXCLUDE ItemID WHERE Items.GENRE IN ($G)"});
+    server.ok("CreateFilter", with(filter("items"), items));
+    assert_eq!(
+        refused("items"),
+        format!(
+            "Filter {ARN}filter/items is about ItemID. Batch segment jobs take filters about UserID."
+        )
+    );
+
+    let events = json!({"name": "events", "schema": events_schema()});
+    server.ok("CreateSchema", events);
+    server.ok("CreateDatasetGroup", json!({"name": "other"}));
+    let group = json!({"datasetGroupArn": format!("{ARN}dataset-group/other")});
+    let other = with(dataset("events", "INTERACTIONS"), group.clone());
+    server.ok("CreateDataset", other);
+    let bought = json!({"filterExpression": "INCLUDE UserID WHERE Interactions.EVENT_TYPE IN (*)"});
+    let elsewhere = with(with(filter("elsewhere"), group), bought);
+    server.ok("CreateFilter", elsewhere);
+    assert_eq!(
+        refused("elsewhere"),
+        format!(
+            "Filter {ARN}filter/elsewhere belongs to dataset group {ARN}dataset-group/other, solution version {ARN}solution/s/v1 to {ARN}dataset-group/g. Use a filter of the same dataset group."
+        )
+    );
+
+    // By attributes, the same filter would do but for its condition.
+    server.edit::<Filter>(&format!("{ARN}filter/elsewhere"), |filter| {
+        filter.group_arn = format!("{ARN}dataset-group/g")
+    });
+    server.edit::<Dataset>(&format!("{ARN}dataset/g/INTERACTIONS"), |dataset| {
+        dataset.schema_arn = format!("{ARN}schema/events")
+    });
+    server.ok("CreateBatchSegmentJob", with_filter("bought", "elsewhere"));
+    server.edit::<SolutionVersion>(&format!("{ARN}solution/s/v1"), |version| {
+        version.recipe_arn = RECIPE.replace("aws-item-affinity", "aws-item-attribute-affinity");
+    });
+    assert_eq!(
+        refused("elsewhere"),
+        format!(
+            "Filter {ARN}filter/elsewhere has conditions on Interactions, which cannot be used with aws-item-attribute-affinity. Use a filter with conditions on Users only."
+        )
+    );
+    server.ok("CreateBatchSegmentJob", with_filter("by-attributes", "f"));
+
+    let users = json!({"datasetArn": format!("{ARN}dataset/g/USERS")});
+    server.ok("DeleteDataset", users);
+    assert_eq!(
+        refused("f"),
+        format!(
+            "Filter {ARN}filter/f does not fit the datasets of its group any more: there is no Users dataset at position 22."
+        )
+    );
 }
 
 #[test]

@@ -329,13 +329,6 @@ fn table() -> Vec<(&'static str, Value, String)> {
         io("s3://demo/in/", "s3://demo/in/out"),
         "The output folder s3://demo/in/out/ lies inside the input s3://demo/in/. Choose another jobOutput path, or name a single input object.",
     );
-    add(
-        "CreateBatchSegmentJob",
-        with(segment("j"), json!({"filterArn": format!("{ARN}filter/f")})),
-        &format!(
-            "Filters are not supported by this server yet. Leave filterArn {ARN}filter/f out."
-        ),
-    );
     // Tags.
     let tag = |tags: Value| json!({"resourceArn": format!("{ARN}solution/s"), "tags": tags});
     add(
