@@ -15,7 +15,6 @@ use kindred_catalog::records::{
 use kindred_engine::data::dataset::Generation;
 use kindred_engine::model::AnyModel;
 use kindred_engine::selection::{Selection, SelectionRequest};
-
 use kindred_types::filter::{self, FilterSchemas};
 use kindred_types::schema::{self, DatasetSchema, DatasetType};
 
