@@ -13,6 +13,7 @@ mod failure;
 mod import_job;
 pub mod inputs;
 mod layout;
+mod measure;
 mod quotas;
 mod runner;
 mod segment_job;

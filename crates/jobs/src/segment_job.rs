@@ -6,6 +6,7 @@
 
 use crate::failure::Failure;
 use crate::inputs;
+use crate::measure;
 use crate::quotas;
 use crate::runner::{Job, Parts};
 use crate::sources::ObjectSource;
@@ -82,6 +83,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         tx.update(&done)?;
         Ok(())
     })?;
+    measure::lines_scored(statistics.lines);
     fail_point!("segment::committed");
     Ok(())
 }

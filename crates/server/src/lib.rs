@@ -14,6 +14,7 @@ mod s3;
 mod safety;
 mod server;
 mod sigv4;
+mod telemetry;
 
 pub use config::Settings;
 pub use server::{Endpoint, Server, Signals, StartError};

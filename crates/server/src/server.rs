@@ -7,7 +7,9 @@
 use crate::config::Settings;
 use crate::http::bodies::BodyRoom;
 use crate::http::listen::{self, ListenLimits};
-use crate::http::{ControlPlane, LARGE_BODIES_MAX, Planes, RateLimiter, RequestPlane};
+use crate::http::{
+    ControlPlane, LARGE_BODIES_MAX, OperatorPlane, Planes, RateLimiter, RequestPlane,
+};
 use crate::identity::{Identity, IdentityPlane};
 use crate::keys::{AuthMode, FileKeys, KeyTable, KeysError};
 use crate::ops::Context;
@@ -15,6 +17,7 @@ use crate::parts::{SystemClock, SystemRandom};
 use crate::s3::{S3Parts, S3Plane};
 use crate::safety;
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
@@ -183,7 +186,18 @@ impl Server {
                 clock.clone(),
             )),
         });
+        let handle = telemetry::start();
+        if let Some(handle) = &handle {
+            runtime.spawn(telemetry::keep_up(handle.clone()));
+        }
+        let operator = OperatorPlane {
+            verifier: verifier.clone(),
+            on_loopback: address.ip().is_loopback(),
+            catalog: catalog.clone(),
+            handle,
+        };
         let planes = Planes {
+            operator: Arc::new(operator),
             control: Arc::new(control_plane(
                 &settings, verifier, catalog, &runner, &clock, &random,
             )),

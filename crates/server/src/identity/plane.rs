@@ -2,8 +2,9 @@
 
 use super::{Caller, Form, Identity, namespace, xml};
 use crate::error::{Exception, ExceptionKind};
-use crate::http::{FormPlane, RateLimiter, run_blocking};
+use crate::http::{FormPlane, Operation, RateLimiter, run_blocking};
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -35,15 +36,17 @@ impl FormPlane for IdentityPlane {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
         Box::pin(async move {
             let form = read_form(parts, &body);
-            let space = form
-                .get("Action")
-                .and_then(|action| namespace(action))
-                .unwrap_or(super::IAM);
+            let known = form.get("Action").filter(|name| namespace(name).is_some());
+            let action = known.cloned();
+            let space = known.and_then(|name| namespace(name)).unwrap_or(super::IAM);
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
-                Ok(access_key) if !self.limiter.admit(&access_key) => Err(Exception {
-                    kind: ExceptionKind::Throttling,
-                    message: "Rate exceeded".to_owned(),
-                }),
+                Ok(access_key) if !self.limiter.admit(&access_key) => {
+                    telemetry::limited("sts-iam");
+                    Err(Exception {
+                        kind: ExceptionKind::Throttling,
+                        message: "Rate exceeded".to_owned(),
+                    })
+                }
                 Ok(access_key) => {
                     let (identity, id) = (self.identity.clone(), request_id.to_owned());
                     run_blocking(move || Ok(identity.handle(&Caller { access_key }, &form, &id)))
@@ -51,7 +54,7 @@ impl FormPlane for IdentityPlane {
                 }
                 Err(exception) => Err(exception),
             };
-            match answered {
+            let mut response = match answered {
                 Ok(answer) => respond(answer.status, answer.body),
                 Err(exception) => {
                     let (status, code) = query_code(&exception);
@@ -60,7 +63,10 @@ impl FormPlane for IdentityPlane {
                         xml::error(space, status, code, &exception.message, request_id),
                     )
                 }
-            }
+            };
+            let operation = action.unwrap_or_else(|| "unknown".to_owned());
+            response.extensions_mut().insert(Operation(operation));
+            response
         })
     }
 }
