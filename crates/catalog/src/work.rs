@@ -23,7 +23,8 @@ pub enum WorkKind {
 }
 
 impl WorkKind {
-    fn as_str(self) -> &'static str {
+    /// The word for it in records, logs and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             WorkKind::Import => "import",
             WorkKind::Train => "train",

@@ -17,6 +17,7 @@ mod failure;
 mod import_job;
 pub mod inputs;
 mod layout;
+mod measure;
 mod quotas;
 mod role_store;
 mod runner;

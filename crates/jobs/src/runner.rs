@@ -7,6 +7,7 @@
 
 use crate::artifacts::{self, PublishLock};
 use crate::failure::Failure;
+use crate::measure::{self, Steps};
 use crate::{Buckets, JobSettings, Layout, import_job, segment_job, train_job};
 use kindred_catalog::records::{ImportJob, Record, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Claim, Tx, WorkKind};
@@ -81,6 +82,7 @@ struct Control {
     progress: Mutex<String>,
     /// Step and percentage that the log was told last.
     shown: Mutex<(String, u64)>,
+    steps: Steps,
     stop: AtomicBool,
     lost: AtomicBool,
 }
@@ -259,9 +261,25 @@ fn run(shared: &Shared, claim: &Claim) {
         WorkKind::Segment => segment_job::run(&job),
     }));
     lock(&shared.active).remove(&claim.arn);
+    control
+        .steps
+        .end(claim.kind, shared.parts.clock.monotonic_ms());
     let outcome = outcome.unwrap_or_else(|panic| Err(Failure::Internal(panic_text(&*panic))));
+    measure::tried(claim.kind, word_for(&outcome));
     if let Err(error) = conclude(shared, claim, &control, outcome) {
         tracing::error!(arn = %claim.arn, %error, "cannot record the end of a job");
+    }
+}
+
+/// How a try ended, for those who count.
+fn word_for(outcome: &Result<(), Failure>) -> &'static str {
+    match outcome {
+        Ok(()) => "finished",
+        Err(Failure::Input(_)) => "input",
+        Err(Failure::Retry(_)) => "storage_away",
+        Err(Failure::Stopped) => "stopped",
+        Err(Failure::LeaseLost) => "lease_lost",
+        Err(Failure::Internal(_)) => "internal",
     }
 }
 
@@ -534,6 +552,8 @@ impl Progress for Job<'_> {
         let text =
             serde_json::json!({"step": step, "done": done, "total": total, "detail": detail});
         *lock(&self.control.progress) = text.to_string();
+        let now_ms = self.parts().clock.monotonic_ms();
+        self.control.steps.enter(self.claim.kind, step, now_ms);
         let percent = done.saturating_mul(100) / total.max(1);
         let mut shown = lock(&self.control.shown);
         if shown.0 != step || percent >= shown.1 + LOG_PERCENT {

@@ -7,6 +7,7 @@
 
 use crate::failure::Failure;
 use crate::inputs;
+use crate::measure;
 use crate::quotas;
 use crate::role_store::RoleStore;
 use crate::runner::{Job, Parts};
@@ -116,6 +117,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         tx.update(&done)?;
         Ok(())
     })?;
+    measure::lines_scored(statistics.lines);
     fail_point!("segment::committed");
     // Generations that only this job kept.
     if record.data.is_some() {

@@ -4,6 +4,7 @@
 //! until it is finished: small bodies in one put, larger ones as a multipart upload whose parts grow
 //! so that the limit of 10,000 suffices.
 
+use crate::measure;
 use bytes::{Buf, Bytes};
 use kindred_store::{Error, Location, ObjectMeta, PartTag, Store};
 use std::io::{self, Read, Write};
@@ -53,6 +54,7 @@ impl Read for ObjectReader {
                 return Err(io::Error::other(Error::Changed(self.location.clone())));
             }
             self.position += self.buffer.len() as u64;
+            measure::bytes_read(self.buffer.len());
         }
         let count = target.len().min(self.buffer.len());
         self.buffer.copy_to_slice(&mut target[..count]);
@@ -103,6 +105,7 @@ impl ObjectWriter {
     /// Publishes the object.
     pub fn finish(mut self) -> Result<ObjectMeta, Error> {
         let body = Bytes::from(std::mem::take(&mut self.buffer));
+        measure::bytes_written(body.len());
         let Some(upload) = self.upload.clone() else {
             return match &self.key {
                 Some(key) => self.store.put_with_key(&self.location, body, key),
@@ -151,6 +154,7 @@ impl ObjectWriter {
             }
         };
         let body = Bytes::from(std::mem::take(&mut self.buffer));
+        measure::bytes_written(body.len());
         self.upload_part(&upload, body)
     }
 }

@@ -18,6 +18,7 @@ mod safety;
 mod server;
 pub mod signing;
 mod sigv4;
+mod telemetry;
 
 pub use config::Settings;
 pub use server::{Endpoint, Server, Signals, StartError};

@@ -8,7 +8,9 @@ use crate::audit::Audit;
 use crate::config::{RolesMode, Settings};
 use crate::http::bodies::BodyRoom;
 use crate::http::listen::{self, ListenLimits};
-use crate::http::{ControlPlane, LARGE_BODIES_MAX, Planes, RateLimiter, RequestPlane};
+use crate::http::{
+    ControlPlane, LARGE_BODIES_MAX, OperatorPlane, Planes, RateLimiter, RequestPlane,
+};
 use crate::identity::{
     Audited, BucketPolicies, Identity, IdentityPlane, KnownCallers, RoleAuthority,
 };
@@ -19,6 +21,7 @@ use crate::parts::{SystemClock, SystemRandom};
 use crate::s3::{S3Parts, S3Plane};
 use crate::safety;
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use http::{Request, Response};
 use kindred_catalog::Catalog;
@@ -225,6 +228,17 @@ impl Server {
                 clock.clone(),
             )),
         });
+        let handle = telemetry::start();
+        if let Some(handle) = &handle {
+            runtime.spawn(telemetry::keep_up(handle.clone()));
+        }
+        let operator = OperatorPlane {
+            verifier: verifier.clone(),
+            callers: callers.clone(),
+            on_loopback: address.ip().is_loopback(),
+            catalog: catalog.clone(),
+            handle,
+        };
         let control = ControlPlane {
             verifier,
             callers,
@@ -233,6 +247,7 @@ impl Server {
             context: context(&settings, catalog, customer_keys, &runner, &clock, &random),
         };
         let planes = Planes {
+            operator: Arc::new(operator),
             control: Arc::new(control),
             kms: Arc::new(kms),
             forms: Arc::new(identity),

@@ -6,6 +6,7 @@
 
 use super::guard::Turn;
 use super::pace::{Pace, PaceLimits};
+use crate::telemetry;
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -62,6 +63,7 @@ impl HttpBody for Paced {
         match &polled {
             Poll::Pending => {
                 if self.pace.poll_spent(context).is_ready() {
+                    telemetry::timed_out("body");
                     return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
                 }
             }

@@ -1,11 +1,12 @@
 //! The control plane: `POST /` with a target header, JSON in and out.
 
-use super::{JSON, RateLimiter, json_error, respond, run_blocking};
+use super::{JSON, Operation, RateLimiter, json_error, respond, run_blocking};
 use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
 use crate::identity::Callers;
 use crate::ops::{self, Context};
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
@@ -32,7 +33,7 @@ impl ControlPlane {
         body: Bytes,
         request_id: &str,
     ) -> Response<Body> {
-        match self.run(&parts, body, request_id).await {
+        let mut response = match self.run(&parts, body, request_id).await {
             Ok(Some(text)) => respond(StatusCode::OK, JSON, text),
             Ok(None) => respond(StatusCode::OK, JSON, String::new()),
             Err(exception) => {
@@ -44,7 +45,10 @@ impl ControlPlane {
                 }
                 json_error(&exception, status)
             }
-        }
+        };
+        let name = operation_name(&parts).unwrap_or("unknown").to_owned();
+        response.extensions_mut().insert(Operation(name));
+        response
     }
 
     async fn run(
@@ -56,6 +60,7 @@ impl ControlPlane {
         let name = operation_name(parts)?.to_owned();
         let access_key = self.verifier.verify(parts, &body, &["personalize"])?;
         if !self.limiter.admit(&access_key) {
+            telemetry::limited("personalize");
             return Err(too_fast(&name));
         }
         let mut context = self.context.clone();

@@ -6,6 +6,7 @@
 //! A client that does not take its answer is held to a pace, too.
 
 use super::pace::{Pace, PaceLimits};
+use crate::telemetry;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -160,6 +161,7 @@ impl<S> Guarded<S> {
 
 /// Cut off for not doing `what`.
 fn late(what: &'static str) -> io::Error {
+    telemetry::timed_out(what);
     io::Error::new(io::ErrorKind::TimedOut, format!("no {what} in time"))
 }
 

@@ -105,10 +105,14 @@ pub(crate) async fn serve(
             }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let open = metrics::gauge!("kindred_connections");
+        open.increment(1.0);
+        metrics::counter!("kindred_connections_total").increment(1);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
+            open.decrement(1.0);
             drop(permit);
         });
     }

@@ -9,20 +9,23 @@ mod control;
 pub(crate) mod guard;
 mod limits;
 pub(crate) mod listen;
+mod operator;
 pub(crate) mod pace;
 mod route;
 
 pub(crate) use control::ControlPlane;
 pub(crate) use limits::RateLimiter;
+pub(crate) use operator::OperatorPlane;
 
 use crate::error::{Exception, ExceptionKind};
 use crate::kms::KeyPlane;
+use crate::telemetry;
 use axum::body::Body;
 use bodies::{BodyRoom, TooSlow, stated_length};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kindred_types::parts::{Random, random_uuid};
 use route::Plane;
@@ -30,6 +33,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Largest body outside of S3. The largest legal request is well under 64 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -61,6 +65,7 @@ pub(crate) struct Planes {
     pub(crate) kms: Arc<KeyPlane>,
     pub(crate) forms: Arc<dyn FormPlane>,
     pub(crate) s3: Arc<dyn RequestPlane>,
+    pub(crate) operator: Arc<OperatorPlane>,
     pub(crate) random: Arc<dyn Random>,
     /// Room for bodies that are read whole, except those of S3.
     pub(crate) room: BodyRoom,
@@ -73,8 +78,12 @@ impl Planes {
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let request_id = random_uuid(&*self.random);
         let (parts, body) = request.into_parts();
-        let mut response = match route::choose(&parts) {
+        let start = Instant::now();
+        let plane = route::choose(&parts);
+        let method = parts.method.clone();
+        let mut response = match plane {
             Plane::Health => health(),
+            Plane::Operator => self.operator.answer(&parts).await,
             Plane::S3 => self.s3.handle(Request::from_parts(parts, body)).await,
             Plane::Control => match self.read_body(&parts, body).await {
                 Ok(body) => self.control.answer(parts, body, &request_id).await,
@@ -100,6 +109,10 @@ impl Planes {
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
+        let named = response.extensions_mut().remove::<Operation>();
+        let operation = named.map_or_else(|| method_name(&method), |Operation(name)| name);
+        let (status, seconds) = (response.status().as_u16(), start.elapsed().as_secs_f64());
+        telemetry::answered(plane.name(), operation, status, seconds);
         response
     }
 
@@ -131,6 +144,24 @@ impl Planes {
             Err(_) => Err(too_slow()),
         }
     }
+}
+
+/// What a request asked for; a plane notes it on its answer once it knows that there is such an
+/// operation, so that a client cannot invent names.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation(pub(crate) String);
+
+/// The method, for planes without named operations.
+fn method_name(method: &Method) -> String {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::PUT,
+        Method::POST,
+        Method::DELETE,
+    ];
+    let name = known.contains(method).then_some(method.as_str());
+    name.unwrap_or("other").to_owned()
 }
 
 fn too_large() -> Exception {

@@ -1,6 +1,6 @@
 //! Which plane a request belongs to, decided from its head alone and before any check.
 //!
-//! In this order: the health path, the target header, the service that the signature claims, a
+//! In this order: the health path, the operator's paths, the target header, the service that the signature claims, a
 //! form with an action; everything else is S3. Buckets named `events` or `users` therefore never
 //! collide with the paths of other planes.
 
@@ -12,6 +12,7 @@ use http::request::Parts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plane {
     Health,
+    Operator,
     Control,
     Kms,
     Events,
@@ -21,13 +22,30 @@ pub(super) enum Plane {
     UnknownPath,
 }
 
+impl Plane {
+    /// The word for it in metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Plane::Health => "health",
+            Plane::Operator => "operator",
+            Plane::Control => "personalize",
+            Plane::Kms => "kms",
+            Plane::Events => "personalize-events",
+            Plane::Runtime => "personalize-runtime",
+            Plane::Forms => "sts-iam",
+            Plane::S3 => "s3",
+            Plane::UnknownPath => "none",
+        }
+    }
+}
+
 pub(super) fn choose(parts: &Parts) -> Plane {
     let path = parts.uri.path();
     if path == "/_/health" {
         return Plane::Health;
     }
     if path.starts_with("/_/") {
-        return Plane::UnknownPath;
+        return Plane::Operator;
     }
     if let Some(target) = parts.headers.get("x-amz-target") {
         let kms = target.as_bytes().starts_with(TARGET_PREFIX.as_bytes());
@@ -85,7 +103,8 @@ mod tests {
         let (personalize, s3, sts) = (signed("personalize"), signed("s3"), signed("sts"));
         let kms = signed("kms");
         check("GET", "/_/health", &[], Plane::Health);
-        check("GET", "/_/nothing", &[], Plane::UnknownPath);
+        check("GET", "/_/nothing", &[], Plane::Operator);
+        check("GET", "/_/metrics", &[], Plane::Operator);
         check(
             "POST",
             "/",

@@ -191,11 +191,22 @@ impl World {
         let s3 = Arc::new(EchoS3::default());
         let kms = KeyPlane {
             verifier: control.verifier.clone(),
+            callers: control.callers.clone(),
+            audit: control.audit.clone(),
+            limiter: Arc::new(RateLimiter::new(per_second, burst, clock.clone())),
             ring: None,
             account: kindred_types::arn::Account::default(),
             random: random.clone(),
         };
+        let operator = OperatorPlane {
+            verifier: control.verifier.clone(),
+            callers: control.callers.clone(),
+            on_loopback: true,
+            catalog: control.context.catalog.clone(),
+            handle: crate::telemetry::start(),
+        };
         let planes = Planes {
+            operator: Arc::new(operator),
             control: Arc::new(control),
             kms: Arc::new(kms),
             forms: Arc::new(EchoForms),
@@ -809,4 +820,43 @@ async fn stopping_answers_what_is_in_flight_and_takes_nothing_new() {
         .await
         .expect("the end")
         .unwrap();
+}
+
+#[tokio::test]
+async fn metrics_tell_what_happened_and_need_a_key_beyond_loopback() {
+    let mut world = World::new();
+    world.call("ListSchemas", "{}").await;
+    let answer = world.ask("GET", "/_/metrics", &[], "").await;
+    assert_eq!(answer.status, 200);
+    for line in [
+        "kindred_requests_total{plane=\"personalize\",operation=\"ListSchemas\",status=\"200\"} ",
+        "kindred_request_seconds_bucket{plane=\"personalize\",le=\"0.001\"} ",
+        "kindred_jobs{kind=\"segment\",state=\"ACTIVE\"} 0",
+        "kindred_queue_length 0",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(answer.body.contains(line), "{line} in {}", answer.body);
+    }
+    let control = world.planes.control.clone();
+    world.planes.operator = Arc::new(OperatorPlane {
+        verifier: control.verifier.clone(),
+        callers: control.callers.clone(),
+        on_loopback: false,
+        catalog: control.context.catalog.clone(),
+        handle: crate::telemetry::start(),
+    });
+    for path in ["/_/metrics", "/_/nothing"] {
+        let answer = world.ask("GET", path, &[], "").await;
+        answer.exception(403, "MissingAuthenticationTokenException");
+    }
+    let signed = [
+        ("authorization", signed_by("AK", "personalize")),
+        ("x-amz-date", "20260131T235958Z".to_owned()),
+    ];
+    let signed: Vec<(&str, &str)> = signed.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    assert_eq!(
+        world.ask("GET", "/_/metrics", &signed, "").await.status,
+        200
+    );
+    assert_eq!(world.ask("GET", "/_/health", &[], "").await.status, 200);
 }

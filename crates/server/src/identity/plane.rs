@@ -3,8 +3,9 @@
 use super::{Callers, Form, Identity, action_name, namespace, xml};
 use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
-use crate::http::{FormPlane, RateLimiter, run_blocking};
+use crate::http::{FormPlane, Operation, RateLimiter, run_blocking};
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -38,12 +39,16 @@ impl FormPlane for IdentityPlane {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
         Box::pin(async move {
             let form = read_form(parts, &body);
-            let space = namespace(form.get("Action").map_or("", String::as_str));
+            let action = form.get("Action").cloned();
+            let space = namespace(action.as_deref().unwrap_or_default());
             let answered = match self.verifier.verify(parts, &body, &SERVICES) {
-                Ok(access_key) if !self.limiter.admit(&access_key) => Err(Exception {
-                    kind: ExceptionKind::Throttling,
-                    message: "Rate exceeded".to_owned(),
-                }),
+                Ok(access_key) if !self.limiter.admit(&access_key) => {
+                    telemetry::limited("sts-iam");
+                    Err(Exception {
+                        kind: ExceptionKind::Throttling,
+                        message: "Rate exceeded".to_owned(),
+                    })
+                }
                 Ok(access_key) => {
                     let (identity, callers) = (self.identity.clone(), self.callers.clone());
                     let (audit, id) = (self.audit.clone(), request_id.to_owned());
@@ -64,7 +69,12 @@ impl FormPlane for IdentityPlane {
                 }
                 Err(exception) => Err(exception),
             };
-            match answered {
+            // A client cannot invent names: they become labels of the metrics.
+            let known = matches!(&answered, Ok(answer) if !matches!(
+                answer.code,
+                Some("InvalidAction" | "MissingAction" | "AccessDenied")
+            ));
+            let mut response = match answered {
                 Ok(answer) => respond(answer.status, answer.body),
                 Err(exception) => {
                     let (status, code) = query_code(&exception);
@@ -73,7 +83,11 @@ impl FormPlane for IdentityPlane {
                         xml::error(space, status, code, &exception.message, request_id),
                     )
                 }
-            }
+            };
+            let named = action.filter(|_| known);
+            let operation = named.unwrap_or_else(|| "unknown".to_owned());
+            response.extensions_mut().insert(Operation(operation));
+            response
         })
     }
 }

@@ -12,10 +12,11 @@ pub(crate) use remote::{RemoteKeys, RemoteSettings};
 
 use crate::audit::{Audit, Entry, SUCCESS, masked};
 use crate::error::{Exception, ExceptionKind};
-use crate::http::{JSON, RateLimiter, respond, run_blocking};
+use crate::http::{JSON, Operation, RateLimiter, respond, run_blocking};
 use crate::identity::Callers;
 use crate::policy::Context;
 use crate::sigv4::Verifier;
+use crate::telemetry;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -73,7 +74,7 @@ impl KeyPlane {
         body: Bytes,
         request_id: &str,
     ) -> Response<Body> {
-        match self.run(parts, body, request_id).await {
+        let mut response = match self.run(parts, body, request_id).await {
             Ok(value) => respond(StatusCode::OK, JSON, value.to_string()),
             Err(refusal) => {
                 tracing::debug!(request_id, code = refusal.code, "request for a key refused");
@@ -85,19 +86,21 @@ impl KeyPlane {
                 response.headers_mut().insert(ERROR_TYPE, code);
                 response
             }
-        }
+        };
+        let known = operation(parts).filter(|name| operations::NAMES.contains(name));
+        let named = Operation(known.unwrap_or("unknown").to_owned());
+        response.extensions_mut().insert(named);
+        response
     }
 
     async fn run(&self, parts: &Parts, body: Bytes, request_id: &str) -> Result<Value, Refusal> {
-        let target = parts.headers.get("x-amz-target");
-        let name = target
-            .and_then(|value| value.to_str().ok())
-            .and_then(|target| target.strip_prefix(TARGET_PREFIX))
+        let name = operation(parts)
             .filter(|_| parts.method == Method::POST && parts.uri.path() == "/")
             .ok_or_else(|| Refusal::from(Exception::unknown_operation("")))?
             .to_owned();
         let access_key = self.verifier.verify(parts, &body, &["kms"])?;
         if !self.limiter.admit(&access_key) {
+            telemetry::limited("kms");
             return Err(Refusal::from(Exception {
                 kind: ExceptionKind::Throttling,
                 message: "Rate exceeded".to_owned(),
@@ -156,6 +159,12 @@ impl KeyPlane {
         });
         answer
     }
+}
+
+/// The operation that the target header names.
+fn operation(parts: &Parts) -> Option<&str> {
+    let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
+    target.strip_prefix(TARGET_PREFIX)
 }
 
 impl From<Exception> for Refusal {

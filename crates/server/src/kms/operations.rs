@@ -22,6 +22,20 @@ const LIST_DEFAULT: u64 = 100;
 const LIST_MAX: u64 = 1000;
 const ALGORITHM: &str = "SYMMETRIC_DEFAULT";
 
+/// The operations that there are.
+pub(super) const NAMES: [&str; 10] = [
+    "CreateKey",
+    "Decrypt",
+    "DescribeKey",
+    "DisableKey",
+    "EnableKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ListKeys",
+    "RotateKeyOnDemand",
+];
+
 /// One request.
 pub(super) struct Call<'c> {
     pub(super) ring: &'c KeyRing,

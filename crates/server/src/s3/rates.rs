@@ -5,6 +5,7 @@
 
 use super::errors::refused;
 use crate::http::RateLimiter;
+use crate::telemetry;
 use s3s::{S3ErrorCode, S3Result};
 
 /// Refuses a request above the rate of its key.
@@ -12,6 +13,7 @@ pub(super) fn admit(limiter: &RateLimiter, access_key: &str) -> S3Result<()> {
     if limiter.admit(access_key) {
         return Ok(());
     }
+    telemetry::limited("s3");
     Err(refused(
         S3ErrorCode::SlowDown,
         "Please reduce your request rate.",
