@@ -231,7 +231,7 @@ mod tests {
     fn finished_blocks_are_taken_up_and_foreign_or_damaged_ones_are_not() {
         for scores in [false, true] {
             let dir = tempfile::tempdir().unwrap();
-            let open = |plan| Blocks::new(dir.path(), plan, 2, 2, scores).unwrap();
+            let open = |plan| Blocks::new(dir.path(), plan, 2, 2, scores, &Vault::plain()).unwrap();
             let mut blocks = open(7);
             assert!(!blocks.take_up(2).unwrap());
             blocks.push(&[ranking([1, 2]), ranking([3, 4])]).unwrap();
