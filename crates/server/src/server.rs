@@ -318,13 +318,16 @@ impl Server {
     }
 }
 
+/// The ring, where it is inside, and what encrypts.
+type KeysHere = (Option<Arc<KeyRing>>, Arc<dyn KeyService>);
+
 /// The key service of the configuration: the ring inside, or another one and no ring.
 fn open_key_service(
     settings: &Settings,
     layout: &Layout,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
-) -> Result<(Option<Arc<KeyRing>>, Arc<dyn KeyService>), StartError> {
+) -> Result<KeysHere, StartError> {
     let kms = &settings.kms;
     if kms.endpoint.is_empty() {
         let ring = Arc::new(open_key_ring(settings, layout, clock, random)?);

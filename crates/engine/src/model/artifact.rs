@@ -463,7 +463,7 @@ mod tests {
         let text = std::fs::read(&card_path).unwrap();
         let mut card: serde_json::Value = serde_json::from_slice(&text).unwrap();
         card["format"] = 1.into();
-        card["checksums"][TENSORS] = sha256(&path).unwrap().into();
+        card["checksums"][TENSORS] = sha256(&path, &Vault::plain()).unwrap().into();
         card["choices"] = serde_json::json!({"b": 5.0, "c": 0.4, "kappa": 0.5, "pi": 0.4,
             "tau_days": 120.0, "horizon_seconds": 9, "validation_events": 3, "likelihood": -8.0});
         std::fs::write(&card_path, serde_json::to_vec(&card).unwrap()).unwrap();

@@ -50,6 +50,7 @@ fn try_import(
     let options = ImportOptions {
         max_invalid_rows,
         location: "s3://b/in/".into(),
+        ..ImportOptions::default()
     };
     import(schema, "clicks", &sources, &options, dir, &Silent)
 }

@@ -107,6 +107,7 @@ impl Bench {
             block_bytes: 1 << 20,
             threads: 2,
             scratch_dir: scratch.path().join("blocks"),
+            scratch_vault: Default::default(),
         };
         Bench {
             scorer: Scorer::new(Arc::new(model), None),
