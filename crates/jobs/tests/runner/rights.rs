@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use kindred_jobs::{Access, Authority, Buckets, Refused, Resource, ServersRights};
-use kindred_store::Store;
+use kindred_store::{Error as StoreError, KeyProblem, Store};
 use std::sync::{Arc, Mutex};
 
 /// Refuses one action on resources whose text starts so, and remembers what it was told.
@@ -221,7 +221,13 @@ fn keys_are_asked_about_and_noted_once() {
     let role = buckets.acting_as(Some("role"), "job");
     for _ in 0..2 {
         let refused = role.may_use_key("kms:Decrypt", key);
-        assert!(matches!(refused, Err(Refused::Denied(_))));
+        assert!(matches!(
+            refused,
+            Err(StoreError::Key {
+                problem: KeyProblem::Denied,
+                ..
+            })
+        ));
         role.may_use_key("kms:GenerateDataKey", key).unwrap();
     }
     assert_eq!(

@@ -47,6 +47,7 @@ pub(crate) fn generations(
     for (number, text) in texts.iter().enumerate() {
         let generation = Generation {
             dir: dir.join(format!("{}-{number}", schema.kind.title())),
+            vault: Default::default(),
             mode: if number == 0 {
                 Mode::Full
             } else {
