@@ -19,9 +19,16 @@ use std::time::Duration;
 const BUCKET: &str = "grocery";
 /// Products whose segments are shown, most bought first.
 const SHOWN_PRODUCTS: usize = 3;
+/// The same of the job with a filter.
+const SHOWN_FILTERED: usize = 1;
 /// Categories asked for in the second job, and those of them whose segments are shown.
 const CATEGORIES: usize = 50;
 const SHOWN_CATEGORIES: usize = 2;
+/// Who the third job is about, as a filter and in words.
+const FILTER: &str = r#"INCLUDE UserID WHERE Users.KIDS IN ("1", "2", "3+")"#;
+const FILTERED: &str = "households with children that never bought it";
+/// Leaves out who bought the product already.
+const EXCLUDE_INTERACTED: &str = "kindred:exclude-interacted";
 /// The recipes, by name.
 const ITEM_AFFINITY: &str = "aws-item-affinity";
 const ITEM_ATTRIBUTE_AFFINITY: &str = "aws-item-attribute-affinity";
@@ -94,17 +101,27 @@ impl Demo {
             .iter()
             .map(|item| json!({"itemId": item}))
             .collect();
-        let segments = self.segment(&version, "products", &products)?;
+        let segments = self.segment(&version, "products", &products, None)?;
+        let filter = self.create(
+            "CreateFilter",
+            json!({"name": format!("with-children-{}", self.tag), "datasetGroupArn": group,
+                   "filterExpression": FILTER}),
+            "filterArn",
+        )?;
+        let new_to_them = self.segment(&version, "new-to-them", &products, Some(&filter))?;
         let by_attributes = self.train(&group, ITEM_ATTRIBUTE_AFFINITY, "attributes")?;
         let categories = self.sample.categories(CATEGORIES);
         let queries: Vec<Value> = categories.iter().map(|name| by_category(name)).collect();
-        let shoppers = self.segment(&by_attributes, "categories", &queries)?;
+        let shoppers = self.segment(&by_attributes, "categories", &queries, None)?;
         println!(
             "\nAll of it took {:.1} seconds.\n",
             self.seconds_since(start)
         );
         self.show_metrics(&version)?;
-        self.show_segments(&segments);
+        println!("Who is most likely to buy ...");
+        self.show_segments(&segments, SHOWN_PRODUCTS);
+        println!("Of the {FILTERED} ({FILTER}),\nwho is most likely to buy ...");
+        self.show_segments(&new_to_them, SHOWN_FILTERED);
         for (category, segment) in categories.iter().zip(&shoppers).take(SHOWN_CATEGORIES) {
             self.show_shoppers(category, segment);
         }
@@ -200,25 +217,29 @@ impl Demo {
         Ok(version)
     }
 
-    /// Runs a job over queries and gives its output lines.
+    /// Runs a job over queries and gives its output lines; with a filter, who had the item already
+    /// is left out, too.
     fn segment(
         &self,
         version: &str,
         name: &str,
         queries: &[Value],
+        filter: Option<&str>,
     ) -> Result<Vec<Value>, CliError> {
         let start = self.clock.monotonic_ms();
         let lines: String = queries.iter().map(|query| format!("{query}\n")).collect();
         let input = format!("queries/{name}.json");
         self.client.put_object(BUCKET, &input, lines.into())?;
-        let job = self.create(
-            "CreateBatchSegmentJob",
-            json!({"jobName": format!("{name}-{}", self.tag), "solutionVersionArn": version,
-                   "numResults": 25, "roleArn": ROLE,
-                   "jobInput": {"s3DataSource": {"path": format!("s3://{BUCKET}/{input}")}},
-                   "jobOutput": {"s3DataDestination": {"path": format!("s3://{BUCKET}/segments/")}}}),
-            "batchSegmentJobArn",
-        )?;
+        let mut request = json!({
+            "jobName": format!("{name}-{}", self.tag), "solutionVersionArn": version,
+            "numResults": 25, "roleArn": ROLE,
+            "jobInput": {"s3DataSource": {"path": format!("s3://{BUCKET}/{input}")}},
+            "jobOutput": {"s3DataDestination": {"path": format!("s3://{BUCKET}/segments/")}}});
+        if let Some(filter) = filter {
+            request["filterArn"] = filter.into();
+            request["tags"] = json!([{"tagKey": EXCLUDE_INTERACTED, "tagValue": "true"}]);
+        }
+        let job = self.create("CreateBatchSegmentJob", request, "batchSegmentJobArn")?;
         self.wait(
             "segment",
             "DescribeBatchSegmentJob",
@@ -231,7 +252,10 @@ impl Demo {
         self.done(
             "segment",
             start,
-            &format!("{} {name}, the best 25 households for each", queries.len()),
+            &match filter {
+                None => format!("{} {name}, the best 25 households for each", queries.len()),
+                Some(_) => format!("{} products, the best 25 {FILTERED}", queries.len()),
+            },
         );
         String::from_utf8_lossy(&output)
             .lines()
@@ -282,9 +306,8 @@ impl Demo {
         Ok(())
     }
 
-    fn show_segments(&self, segments: &[Value]) {
-        println!("Who is most likely to buy ...");
-        for segment in self.sample.varied(segments, SHOWN_PRODUCTS) {
+    fn show_segments(&self, segments: &[Value], products: usize) {
+        for segment in self.sample.varied(segments, products) {
             let item = segment["input"]["itemId"].as_str().unwrap_or_default();
             println!("\n  {}?", self.sample.item_text(item));
             let users = segment["output"]["usersList"].as_array();

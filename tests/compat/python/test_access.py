@@ -413,3 +413,40 @@ def test_the_program_makes_lists_rotates_and_deletes_keys(world):
     assert "EntityAlreadyExists" in access("create", "looks", "--rights", "administrator", code=1)
     assert "dataset-group:NAME" in access("create", "x", "--rights", "everything", code=2)
     access("delete", "looks")
+
+
+def test_keys_of_users_need_rights_on_customer_keys(world):
+    s3, key, other = (world.server.client("s3"), *(
+        world.server.client("kms").create_key()["KeyMetadata"]["Arn"] for _ in range(2)))
+    s3.create_bucket(Bucket="sealed")
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    s3.put_object(Bucket="sealed", Key="a", Body=b"secret", **sealed)
+    buckets = allow(["s3:*"], "*")
+    without = make_user(world, "without-keys", [buckets])
+    writer = make_user(world, "writer", [buckets, {**buckets, "Action": ["kms:GenerateDataKey"], "Resource": key}])
+    reader = make_user(world, "reader",
+                       [buckets, {**buckets, "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": key}])
+
+    client = connect(world.server, "s3", without)
+    assert code_of(client.get_object, Bucket="sealed", Key="a") in DENIED
+    assert code_of(client.put_object, Bucket="sealed", Key="b", Body=b"x", **sealed) in DENIED
+    assert code_of(client.copy_object, Bucket="sealed", Key="c", CopySource="sealed/a") in DENIED
+    client.put_object(Bucket="sealed", Key="plain", Body=b"x")
+    client = connect(world.server, "s3", writer)
+    client.put_object(Bucket="sealed", Key="b", Body=b"x", **sealed)
+    assert code_of(client.get_object, Bucket="sealed", Key="b") in DENIED
+    assert code_of(client.put_object, Bucket="sealed", Key="b", Body=b"x", ServerSideEncryption="aws:kms",
+                   SSEKMSKeyId=other) in DENIED
+    client = connect(world.server, "s3", reader)
+    assert client.get_object(Bucket="sealed", Key="a")["Body"].read() == b"secret"
+    assert code_of(client.put_object, Bucket="sealed", Key="a", Body=b"x", **sealed) in DENIED
+    assert {entry["Key"] for entry in s3.list_objects_v2(Bucket="sealed")["Contents"]} == {"a", "b", "plain"}
+
+    kms = connect(world.server, "kms", reader)
+    assert kms.describe_key(KeyId=key.rpartition("/")[2])["KeyMetadata"]["Arn"] == key
+    for call, arguments in ((kms.create_key, {}), (kms.disable_key, {"KeyId": key}), (kms.list_keys, {}),
+                            (kms.describe_key, {"KeyId": other}),
+                            (kms.generate_data_key, {"KeyId": key, "KeySpec": "AES_256"})):
+        assert code_of(call, **arguments) == "AccessDeniedException"
+    wrapped = world.server.client("kms").encrypt(KeyId=other, Plaintext=b"x")["CiphertextBlob"]
+    assert code_of(kms.decrypt, CiphertextBlob=wrapped) == "AccessDeniedException"

@@ -170,7 +170,7 @@ def test_the_demo_tells_its_story(tmp_path):
     done = run_program("demo", "--dir", folder, timeout=550)
     assert done.returncode == 0, done.stderr
     text = done.stdout + done.stderr
-    for words in ("recall", "baseline", "hits", str(folder)):
+    for words in ("recall", "baseline", "hits", "children that never bought it", str(folder)):
         assert words.lower() in text.lower(), words
     assert folder.is_dir() and any(folder.iterdir())
     # What the demo made is a data directory: a server over it has the trained version.
