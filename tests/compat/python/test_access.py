@@ -423,8 +423,8 @@ def test_keys_of_users_need_rights_on_customer_keys(world):
     s3.put_object(Bucket="sealed", Key="a", Body=b"secret", **sealed)
     buckets = allow(["s3:*"], "*")
     without = make_user(world, "without-keys", [buckets])
-    writer = make_user(world, "writer", [buckets, {**buckets, "Action": ["kms:GenerateDataKey"], "Resource": key}])
-    reader = make_user(world, "reader",
+    writer = make_user(world, "key-writer", [buckets, {**buckets, "Action": ["kms:GenerateDataKey"], "Resource": key}])
+    reader = make_user(world, "key-reader",
                        [buckets, {**buckets, "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": key}])
 
     client = connect(world.server, "s3", without)
