@@ -34,13 +34,14 @@ impl Kind {
 }
 
 /// The failpoints before a job's result is stored.
-const BEFORE: [(Kind, &str); 7] = [
+const BEFORE: [(Kind, &str); 8] = [
     (Kind::Import, "import::staged"),
     (Kind::Import, "import::published"),
     (Kind::Train, "train::staged"),
     (Kind::Train, "train::published"),
-    (Kind::Segment, "segment::checked"),
+    (Kind::Segment, "segment::fixed"),
     (Kind::Segment, "segment::listed"),
+    (Kind::Segment, "segment::checked"),
     (Kind::Segment, "segment::written"),
 ];
 const AFTER: [(Kind, &str); 3] = [
