@@ -54,14 +54,15 @@ def make_role(world, statements, trust=TRUST):
     return arn
 
 
-def run(world, role, source=f"s3://{SOURCE}/in/q.json", until=("ACTIVE", "CREATE FAILED")):
+def run(world, role, source=f"s3://{SOURCE}/in/q.json", until=("ACTIVE", "CREATE FAILED"), key=None):
     """Runs a job under the role; returns its record and the keys it left at its output."""
     world.jobs += 1
     folder = f"out-{world.jobs}/"
     arn = world.p.create_batch_segment_job(
         jobName=f"rights-{world.jobs}", solutionVersionArn=world.version, roleArn=role, numResults=5,
         jobInput={"s3DataSource": {"path": source}},
-        jobOutput={"s3DataDestination": {"path": f"s3://{TARGET}/{folder}"}})["batchSegmentJobArn"]
+        jobOutput={"s3DataDestination": {"path": f"s3://{TARGET}/{folder}",
+                                         **({"kmsKeyArn": key} if key else {})}})["batchSegmentJobArn"]
     job = world.await_segments(arn, until)
     listed = world.s3.list_objects_v2(Bucket=TARGET, Prefix=folder).get("Contents", [])
     return job, [entry["Key"].removeprefix(folder) for entry in listed]
@@ -125,6 +126,20 @@ def test_unknown_and_untrusted_roles(enforced):
         assert_denied(enforced, make_role(enforced, WHOLE, {**TRUST, "Principal": principal}), LIST)
     refusing = {**TRUST, "Condition": {"StringEquals": {"aws:SourceAccount": "111111111111"}}}
     assert_denied(enforced, make_role(enforced, WHOLE, refusing), LIST)
+
+
+def test_a_key_needs_rights_of_its_own(enforced):
+    key, other = (enforced.server.client("kms").create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    on_key = {"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": key}
+    for rights, asked in (([], key), ([on_key], other), ([{**on_key, "Action": "kms:Decrypt"}], key),
+                          ([on_key, {**on_key, "Effect": "Deny"}], key)):
+        job, keys = run(enforced, make_role(enforced, [*WHOLE, *rights]), key=asked)
+        assert job["status"] == "CREATE FAILED" and keys == []
+        assert job["failureReason"].startswith(
+            "Insufficient privileges for accessing data in Amazon S3. "
+            f"kms:GenerateDataKey on {asked} was denied"), job["failureReason"]
+    assert_works(enforced, make_role(enforced, [*WHOLE, on_key]), key=key)
+    assert_works(enforced, ROLE, key=key)
 
 
 def test_managed_policies_count(enforced):

@@ -22,14 +22,16 @@ const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// The role that exists from the first start: Personalize may use every bucket with it.
 pub(super) fn ready_role(account: &Account, clock: &dyn Clock, random: &dyn Random) -> Role {
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"personalize.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    let rights = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+    let rights = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*","kms:DescribeKey","kms:Decrypt","kms:GenerateDataKey"],"Resource":"*"}]}"#;
     Role {
         name: "kindred".into(),
         path: "/".into(),
         id: id("AROA", random),
         arn: account.iam_role("kindred"),
         created: clock.now().0,
-        description: Some("Ready-made: Personalize may use every bucket of this server".into()),
+        description: Some(
+            "Ready-made: Personalize may use every bucket and key of this server".into(),
+        ),
         max_session_seconds: *SESSION_SECONDS.start(),
         trust: trust.into(),
         grants: Grants {
