@@ -436,8 +436,8 @@ def test_the_events_plane_says_that_it_is_not_offered(own):
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_keys_of_one_customer_are_refused_everywhere(own):
-    """A key that would be accepted and ignored would be a false promise."""
+def test_a_group_is_not_made_with_a_key_that_cannot_be_used(own):
+    """A key that would be accepted and ignored would be a false promise; so would one that is not there."""
     key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/one"
     with pytest.raises(own.p.exceptions.InvalidInputException):
         own.p.create_dataset_group(name="keyed", roleArn=ROLE, kmsKeyArn=key)

@@ -7,7 +7,6 @@ from kindred_server import ACCOUNT, ROLE
 from world import World, csv, rows, schema_text
 
 ARN = f"arn:aws:personalize:us-east-1:{ACCOUNT}:"
-KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/one"
 # Settings by their environment variables (see `kindred config --defaults`).
 RATE = "KINDRED_REQUESTS_PER_SECOND"
 BURST = "KINDRED_REQUESTS_BURST"
@@ -46,8 +45,8 @@ def target(path, **more):
     ({"jobInput": source("s3://b/in/"), "jobOutput": target("s3://b/in/")}, "s3://b/in/"),
     ({"jobInput": source("s3://b/in/"), "jobOutput": target("s3://b/in/deeper/")}, "s3://b/in/"),
     ({"filterArn": "arn:aws:s3:::x"}, "'filterArn'"),
-    ({"jobInput": source("s3://b/in.json", kmsKeyArn=KEY)}, "kms"),
-    ({"jobOutput": target("s3://b/out/", kmsKeyArn=KEY)}, "kms"),
+    ({"jobInput": source("s3://b/in.json", kmsKeyArn="key/one")}, "kmsKeyArn"),
+    ({"jobOutput": target("s3://b/out/", kmsKeyArn="key/one")}, "kmsKeyArn"),
     ({"tags": [{"tagKey": "aws:mine", "tagValue": "x"}]}, "aws:"),
     ({"tags": [{"tagKey": "a", "tagValue": "x"}, {"tagKey": "a", "tagValue": "y"}]}, "tag"),
 ])
