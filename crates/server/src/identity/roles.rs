@@ -19,7 +19,7 @@ const TRUST_CHARACTERS_MAX: usize = 4096;
 const SESSION_SECONDS: std::ops::RangeInclusive<u32> = 3600..=43_200;
 const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The role that exists from the first start: Personalize may use every bucket with it.
+/// The role that exists from the first start: Personalize may use every bucket and customer key with it.
 pub(super) fn ready_role(account: &Account, clock: &dyn Clock, random: &dyn Random) -> Role {
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"personalize.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let rights = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*","kms:DescribeKey","kms:Decrypt","kms:GenerateDataKey"],"Resource":"*"}]}"#;
