@@ -8,9 +8,11 @@
 use rayon::prelude::*;
 
 use super::best::Best;
-use super::kernel::{self, QUERIES};
+use super::exact::exact;
+use super::kernel::QUERIES;
 use super::packed::Packed;
-use super::{GROUP_BYTES, GROUP_QUERIES, Query, Ranking, Scorer};
+use super::scan::Query;
+use super::{GROUP_BYTES, GROUP_QUERIES, Ranking, Scorer};
 use crate::error::Error;
 use crate::selection::{Interacted, UserSet};
 
@@ -213,7 +215,7 @@ impl Run<'_> {
         for user in users.iter().filter(|&user| packed.holds(user)) {
             let vector = model.user_vector(user as usize);
             let offset = model.user_offset(user as usize);
-            let score = kernel::exact_of(query.vector, vector, offset);
+            let score = exact(query.vector, vector, offset);
             if query.best.wants(score, user)
                 && query.without.binary_search(&user).is_err()
                 && query.history.binary_search(&user).is_err()

@@ -7,6 +7,14 @@ use super::Ranking;
 /// Entries beyond 2k before the list is cut.
 const ROOM: usize = 64;
 
+/// Lists for fewer than this many grow as they fill.
+const GROWING_MAX: usize = 4096;
+
+/// Length at which a list is cut.
+fn room(k: usize) -> usize {
+    2 * k + ROOM
+}
+
 /// Higher score first, then lower user number.
 fn order(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
@@ -27,7 +35,11 @@ impl Best {
     pub(super) fn new(k: usize, users: usize) -> Best {
         Best {
             k,
-            entries: Vec::new(),
+            entries: Vec::with_capacity(if k < GROWING_MAX {
+                0
+            } else {
+                room(k).min(users)
+            }),
             // First cut as soon as there are k: a threshold early saves most of the scan.
             full: k.min(users),
             worst: None,
@@ -37,7 +49,8 @@ impl Best {
     /// Most memory of one list.
     pub(super) fn bytes(k: usize) -> usize {
         // A vector that grows by doubling can have twice the room it needs.
-        2 * (2 * k + ROOM) * size_of::<(f64, u32)>()
+        let growth = if k < GROWING_MAX { 2 } else { 1 };
+        growth * room(k) * size_of::<(f64, u32)>()
     }
 
     /// No score below it is wanted.
@@ -61,6 +74,12 @@ impl Best {
         }
     }
 
+    /// Whether all that are asked for score no less than this.
+    pub(super) fn is_full_from(&self, score: f64) -> bool {
+        let reach = self.entries.iter().filter(|entry| entry.0 >= score);
+        reach.take(self.k).count() == self.k
+    }
+
     fn cut(&mut self) {
         if self.entries.len() > self.k {
             self.entries.select_nth_unstable_by(self.k - 1, order);
@@ -69,15 +88,110 @@ impl Best {
         } else {
             self.worst = self.entries.iter().copied().max_by(order);
         }
-        self.full = 2 * self.k + ROOM;
+        self.full = room(self.k);
     }
 
     pub(super) fn into_ranking(mut self) -> Ranking {
-        self.entries.sort_unstable_by(order);
-        self.entries.truncate(self.k);
+        if self.entries.len() > self.k {
+            self.cut();
+        }
+        sort(&mut self.entries);
         Ranking {
             users: self.entries.iter().map(|entry| entry.1).collect(),
             scores: self.entries.iter().map(|entry| entry.0 as f32).collect(),
+        }
+    }
+}
+
+/// Lists from this length on are sorted by digits.
+const DIGITS_MIN: usize = 2048;
+/// Bits of a digit.
+const DIGIT_BITS: u32 = 8;
+/// Digits of a score.
+const DIGITS: usize = (u64::BITS / DIGIT_BITS) as usize;
+const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
+
+/// Sorts by [`order`].
+fn sort(entries: &mut Vec<(f64, u32)>) {
+    if entries.len() < DIGITS_MIN {
+        entries.sort_unstable_by(order);
+        return;
+    }
+    let mut counts = vec![[0usize; DIGIT_VALUES]; DIGITS];
+    for entry in entries.iter() {
+        let key = key(entry.0);
+        for (digit, counts) in counts.iter_mut().enumerate() {
+            counts[value(key, digit)] += 1;
+        }
+    }
+    let mut moved = vec![(0.0, 0); entries.len()];
+    for (digit, places) in counts.iter_mut().enumerate() {
+        if places.contains(&entries.len()) {
+            continue;
+        }
+        let mut next = 0;
+        for place in places.iter_mut() {
+            next += std::mem::replace(place, next);
+        }
+        for entry in entries.iter() {
+            let place = &mut places[value(key(entry.0), digit)];
+            moved[*place] = *entry;
+            *place += 1;
+        }
+        std::mem::swap(entries, &mut moved);
+    }
+    for equal in entries.chunk_by_mut(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        equal.sort_unstable_by_key(|entry| entry.1);
+    }
+}
+
+/// A number that ascends as scores descend in their total order.
+fn key(score: f64) -> u64 {
+    let bits = score.to_bits();
+    let negative = bits >> 63 == 1;
+    if negative { bits } else { !bits & !(1 << 63) }
+}
+
+fn value(key: u64, digit: usize) -> usize {
+    (key >> (digit as u32 * DIGIT_BITS)) as usize % DIGIT_VALUES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_ascend_as_scores_descend() {
+        let scores = [
+            f64::INFINITY,
+            1e300,
+            1.0,
+            1e-310,
+            0.0,
+            -1e-310,
+            -1.0,
+            f64::NEG_INFINITY,
+        ];
+        for pair in scores.windows(2) {
+            assert!(key(pair[0]) < key(pair[1]), "{pair:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn long_lists_are_sorted_as_short_ones(
+            scores in prop::collection::vec(prop_oneof![any::<f64>(), (-3i8..3).prop_map(f64::from)], DIGITS_MIN..3 * DIGITS_MIN)
+        ) {
+            let mut entries: Vec<(f64, u32)> = scores.into_iter().zip((0..).map(|n: u32| n * 7919 % 10_007)).collect();
+            let mut expected = entries.clone();
+            expected.sort_by(order);
+            sort(&mut entries);
+            let bits = |entries: &[(f64, u32)]| -> Vec<(u64, u32)> {
+                entries.iter().map(|entry| (entry.0.to_bits(), entry.1)).collect()
+            };
+            prop_assert_eq!(bits(&entries), bits(&expected));
         }
     }
 }

@@ -1,116 +1,485 @@
-//! The 6 × 16 tile: scores of six queries with sixteen users, compared with thresholds in registers.
+//! The 6 × 16 tile: upper bounds of the scores of six queries with sixteen users, compared with
+//! thresholds in registers; and the walk through the tiles of a chunk.
 //!
-//! A tile tells which scores are not below their query's threshold; no score is stored. The scores
-//! are f32 and only a filter: whoever passes is scored again in f64 by [`exact`], in one fixed order.
-//! [`slack`] bounds how far the two can be apart.
+//! Vectors are eight-bit codes (see `codes`); a tile tells which users may reach a query's threshold, and
+//! stores nothing else. Whoever passes is scored again by `exact`, so the tile is only a filter, and all
+//! variants may differ in what they let pass. Bounds are f32; [`slack`] says how far rounding can take
+//! them below the truth.
+
+use super::codes::{Coding, USER_ZEROS};
 
 /// Users of a panel.
-pub(crate) const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 /// Queries of a tile.
-pub(crate) const QUERIES: usize = 6;
+pub(super) const QUERIES: usize = 6;
 
-/// One component, or the offset, of the sixteen users of a panel.
+/// One group of codes of the sixteen users of a panel, four unsigned codes each.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Lane(pub(crate) [f32; LANES]);
+pub(super) struct Codes(pub(super) [u32; LANES]);
 
-/// Which users of a panel passed, a bit each, for six queries.
-pub(crate) type Hits = [u16; QUERIES];
+/// One number of the sixteen users of a panel.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Lane(pub(super) [f32; LANES]);
 
-/// Computes a tile: (panel, offsets, queries as d rows of six, thresholds) → hits. A score that is not
-/// a number passes.
-pub(crate) type Tile = fn(&[Lane], &Lane, &[[f32; QUERIES]], &[f32; QUERIES]) -> Hits;
-
-/// The fastest tile this processor can run.
-pub(crate) fn best() -> Tile {
-    #[cfg(target_arch = "x86_64")]
-    if crate::train::kernels::has_avx2() {
-        return avx2::tile;
-    }
-    portable
+/// What turns sums of codes of a panel into bounds of scores.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panel {
+    pub(super) scale: Lane,
+    pub(super) offset: Lane,
+    /// See [`super::codes::width`].
+    pub(super) width: Lane,
 }
 
-/// The tile in plain Rust.
-pub(crate) fn portable(
-    panel: &[Lane],
-    offsets: &Lane,
-    queries: &[[f32; QUERIES]],
-    thresholds: &[f32; QUERIES],
-) -> Hits {
-    let mut sums = [[0.0f32; LANES]; QUERIES];
-    for (users, query) in panel.iter().zip(queries) {
-        for (sums, value) in sums.iter_mut().zip(query) {
-            for (sum, user) in sums.iter_mut().zip(&users.0) {
-                *sum += value * user;
-            }
+impl Panel {
+    /// Sixteen empty places; they pass only where there is no threshold.
+    pub(super) const EMPTY: Panel = Panel {
+        scale: Lane([0.0; LANES]),
+        offset: Lane([f32::NEG_INFINITY; LANES]),
+        width: Lane([0.0; LANES]),
+    };
+}
+
+/// Codes of a place without a user.
+pub(super) const EMPTY_CODES: Codes = Codes([USER_ZEROS; LANES]);
+
+/// A query in its place of a tile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) codes: &'a [u32],
+    pub(super) base: i32,
+    pub(super) scale: f32,
+    pub(super) reach: f32,
+    pub(super) threshold: f32,
+}
+
+/// Panels of a chunk.
+pub(super) const PANELS: usize = 16;
+
+/// Which users of a panel passed, a bit each, for six queries.
+pub(super) type Hits = [u16; QUERIES];
+
+/// Whoever passed in a chunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    /// Panels with a hit, a bit each; the hits of others mean nothing.
+    pub(super) panels: u16,
+    pub(super) hits: [Hits; PANELS],
+}
+
+/// (codes of a chunk, its panels, queries) → who may reach the thresholds. All have the same number of groups
+/// in each panel. A bound that is not a number passes.
+type Walk = fn(&[Codes], &[Panel], &[Line<'_>; QUERIES], &mut Passed);
+
+/// (codes of a chunk, its panels, queries) → scores as the codes have them, panel by panel and query by query:
+/// near enough to guess from.
+type Estimate = fn(&[Codes], &[Panel], &[Line<'_>; QUERIES], &mut [[Lane; QUERIES]]);
+
+/// A tile and the queries it can take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernel {
+    pub(super) walk: Walk,
+    pub(super) estimate: Estimate,
+    pub(super) coding: Coding,
+    pub(super) name: &'static str,
+}
+
+/// In plain Rust.
+pub(super) const PORTABLE: Kernel = Kernel {
+    walk: portable,
+    estimate: portable_estimate,
+    coding: FINE,
+    name: "portable",
+};
+
+/// Codes for instructions that add in 32 bits.
+const FINE: Coding = Coding {
+    limit: 127,
+    loss: 1.0 / 128.0,
+};
+
+/// All that this processor can run, the fastest first.
+pub(super) fn all() -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if avx512::detected() {
+            kernels.push(avx512::KERNEL);
+        }
+        if crate::train::kernels::has_avx2() {
+            kernels.push(avx2::KERNEL);
         }
     }
-    let mut hits = [0u16; QUERIES];
-    for ((hits, sums), threshold) in hits.iter_mut().zip(&sums).zip(thresholds) {
-        for (lane, (sum, offset)) in sums.iter().zip(&offsets.0).enumerate() {
-            let below = sum + offset < *threshold;
-            *hits |= u16::from(!below) << lane;
-        }
+    kernels.push(PORTABLE);
+    kernels
+}
+
+fn portable(codes: &[Codes], panels: &[Panel], lines: &[Line<'_>; QUERIES], passed: &mut Passed) {
+    passed.panels = 0;
+    let groups = lines[0].codes.len();
+    for (number, panel) in panels.iter().enumerate().take(PANELS) {
+        let codes = &codes[number * groups..(number + 1) * groups];
+        let hits = lines.map(|line| portable_hits(codes, panel, &line));
+        passed.panels |= u16::from(hits != [0; QUERIES]) << number;
+        passed.hits[number] = hits;
+    }
+}
+
+fn portable_estimate(
+    codes: &[Codes],
+    panels: &[Panel],
+    lines: &[Line<'_>; QUERIES],
+    scores: &mut [[Lane; QUERIES]],
+) {
+    let groups = lines[0].codes.len();
+    for (number, (panel, scores)) in panels.iter().zip(scores).enumerate() {
+        let codes = &codes[number * groups..(number + 1) * groups];
+        *scores = lines.map(|line| portable_scores(codes, panel, &line));
+    }
+}
+
+fn portable_hits(codes: &[Codes], panel: &Panel, line: &Line<'_>) -> u16 {
+    let scores = portable_scores(codes, panel, line);
+    let mut hits = 0;
+    for (lane, score) in scores.0.iter().enumerate() {
+        let below = score + panel.width.0[lane] * line.reach < line.threshold;
+        hits |= u16::from(!below) << lane;
     }
     hits
 }
 
+fn portable_scores(codes: &[Codes], panel: &Panel, line: &Line<'_>) -> Lane {
+    let mut sums = [line.base; LANES];
+    for (users, query) in codes.iter().zip(line.codes) {
+        let query = query.to_le_bytes();
+        for (sum, user) in sums.iter_mut().zip(users.0) {
+            for (user, query) in user.to_le_bytes().into_iter().zip(query) {
+                *sum += i32::from(user) * i32::from(query as i8);
+            }
+        }
+    }
+    Lane(std::array::from_fn(|lane| {
+        let product = (sums[lane] as f32 * panel.scale.0[lane]) * line.scale;
+        product + panel.offset.0[lane]
+    }))
+}
+
+/// The codes of six queries side by side, as a walk reads them.
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{Hits, LANES, Lane, QUERIES};
+type Side<'a> = [&'a [u32]; QUERIES];
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn beside<'a>(lines: &[Line<'a>; QUERIES], groups: usize) -> Side<'a> {
+    let mut all: Side<'a> = [&[]; QUERIES];
+    for (codes, line) in all.iter_mut().zip(lines) {
+        *codes = &line.codes[..groups];
+    }
+    all
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{Codes, FINE, Kernel, Lane, Line, PANELS, Panel, Passed, QUERIES, Side, beside};
     use std::arch::x86_64::*;
 
-    pub(super) fn tile(
-        panel: &[Lane],
-        offsets: &Lane,
-        queries: &[[f32; QUERIES]],
-        thresholds: &[f32; QUERIES],
-    ) -> Hits {
-        debug_assert_eq!(panel.len(), queries.len());
-        // SAFETY: `best` hands this function out only after AVX2 and FMA were detected.
+    pub(super) const KERNEL: Kernel = Kernel {
+        walk,
+        estimate,
+        coding: FINE,
+        name: "avx512-vnni",
+    };
+
+    pub(super) fn detected() -> bool {
+        std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512vnni")
+    }
+
+    fn walk(codes: &[Codes], panels: &[Panel], lines: &[Line<'_>; QUERIES], passed: &mut Passed) {
+        // SAFETY: `all` hands this function out only after its features were detected.
         #[allow(unsafe_code)]
         unsafe {
-            body(panel, offsets, queries, thresholds)
+            body(codes, panels, lines, passed);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn body(codes: &[Codes], panels: &[Panel], lines: &[Line<'_>; QUERIES], passed: &mut Passed) {
+        passed.panels = 0;
+        let groups = lines[0].codes.len();
+        let queries = beside(lines, groups);
+        let hits = panels.iter().zip(&mut passed.hits);
+        for (number, (panel, hits)) in hits.enumerate().take(PANELS) {
+            let codes = &codes[number * groups..(number + 1) * groups];
+            let scores = scores(codes, panel, &queries, lines);
+            let width = load(&panel.width);
+            let mut any = 0;
+            for q in 0..QUERIES {
+                let line = &lines[q];
+                let bound = _mm512_fmadd_ps(width, _mm512_set1_ps(line.reach), scores[q]);
+                let threshold = _mm512_set1_ps(line.threshold);
+                // "Not less than, or unordered": a bound that is not a number is looked at again.
+                let mask = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(bound, threshold);
+                hits[q] = mask;
+                any |= mask;
+            }
+            passed.panels |= u16::from(any != 0) << number;
+        }
+    }
+
+    fn estimate(
+        codes: &[Codes],
+        panels: &[Panel],
+        lines: &[Line<'_>; QUERIES],
+        out: &mut [[Lane; QUERIES]],
+    ) {
+        // SAFETY: `all` hands this function out only after its features were detected.
+        #[allow(unsafe_code)]
+        unsafe {
+            estimate_body(codes, panels, lines, out);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn estimate_body(
+        codes: &[Codes],
+        panels: &[Panel],
+        lines: &[Line<'_>; QUERIES],
+        out: &mut [[Lane; QUERIES]],
+    ) {
+        let groups = lines[0].codes.len();
+        let queries = beside(lines, groups);
+        for (number, (panel, out)) in panels.iter().zip(out).enumerate() {
+            let codes = &codes[number * groups..(number + 1) * groups];
+            for (out, scores) in out.iter_mut().zip(scores(codes, panel, &queries, lines)) {
+                // SAFETY: the lane has sixteen floats and is aligned to sixty-four bytes.
+                #[allow(unsafe_code)]
+                unsafe {
+                    _mm512_store_ps(out.0.as_mut_ptr(), scores);
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    fn scores(
+        codes: &[Codes],
+        panel: &Panel,
+        queries: &Side<'_>,
+        lines: &[Line<'_>; QUERIES],
+    ) -> [__m512; QUERIES] {
+        let sums = products(codes, queries, lines);
+        let (scale, offset) = (load(&panel.scale), load(&panel.offset));
+        let mut scores = [offset; QUERIES];
+        for q in 0..QUERIES {
+            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[q]), scale);
+            scores[q] = _mm512_fmadd_ps(product, _mm512_set1_ps(lines[q].scale), offset);
+        }
+        scores
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    fn products(
+        codes: &[Codes],
+        queries: &Side<'_>,
+        lines: &[Line<'_>; QUERIES],
+    ) -> [__m512i; QUERIES] {
+        let mut sums = [_mm512_setzero_si512(); QUERIES];
+        for q in 0..QUERIES {
+            sums[q] = _mm512_set1_epi32(lines[q].base);
+        }
+        let [a, b, c, d, e, f] = queries;
+        let queries = a.iter().zip(*b).zip(c.iter().zip(*d)).zip(e.iter().zip(*f));
+        for (users, (((a, b), (c, d)), (e, f))) in codes.iter().zip(queries) {
+            // SAFETY: the line has sixty-four bytes and is aligned to them.
+            #[allow(unsafe_code)]
+            let users = unsafe { _mm512_load_si512(users.0.as_ptr().cast()) };
+            sums[0] = _mm512_dpbusd_epi32(sums[0], users, _mm512_set1_epi32(*a as i32));
+            sums[1] = _mm512_dpbusd_epi32(sums[1], users, _mm512_set1_epi32(*b as i32));
+            sums[2] = _mm512_dpbusd_epi32(sums[2], users, _mm512_set1_epi32(*c as i32));
+            sums[3] = _mm512_dpbusd_epi32(sums[3], users, _mm512_set1_epi32(*d as i32));
+            sums[4] = _mm512_dpbusd_epi32(sums[4], users, _mm512_set1_epi32(*e as i32));
+            sums[5] = _mm512_dpbusd_epi32(sums[5], users, _mm512_set1_epi32(*f as i32));
+        }
+        sums
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn load(lane: &Lane) -> __m512 {
+        // SAFETY: the lane has sixteen floats and is aligned to sixty-four bytes.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm512_load_ps(lane.0.as_ptr())
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{Codes, Kernel, LANES, Lane, Line, PANELS, Panel, Passed, QUERIES, Side, beside};
+    use crate::score::codes::Coding;
+    use std::arch::x86_64::*;
+
+    pub(super) const KERNEL: Kernel = Kernel {
+        walk,
+        estimate,
+        // `maddubs` adds two products in 16 bits: 2 · 255 · 64 is the most that fits.
+        coding: Coding {
+            limit: 64,
+            loss: 1.0 / 64.0,
+        },
+        name: "avx2",
+    };
+
+    fn walk(codes: &[Codes], panels: &[Panel], lines: &[Line<'_>; QUERIES], passed: &mut Passed) {
+        // SAFETY: `all` hands this function out only after its features were detected.
+        #[allow(unsafe_code)]
+        unsafe {
+            body(codes, panels, lines, passed);
         }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn body(
-        panel: &[Lane],
-        offsets: &Lane,
-        queries: &[[f32; QUERIES]],
-        thresholds: &[f32; QUERIES],
-    ) -> Hits {
-        let mut sums = [[_mm256_setzero_ps(); 2]; QUERIES];
-        for (users, query) in panel.iter().zip(queries) {
-            let low = load(users, 0);
-            let high = load(users, LANES / 2);
-            for (sums, value) in sums.iter_mut().zip(query) {
-                let value = _mm256_set1_ps(*value);
-                sums[0] = _mm256_fmadd_ps(value, low, sums[0]);
-                sums[1] = _mm256_fmadd_ps(value, high, sums[1]);
+    fn body(codes: &[Codes], panels: &[Panel], lines: &[Line<'_>; QUERIES], passed: &mut Passed) {
+        passed.panels = 0;
+        let groups = lines[0].codes.len();
+        let queries = beside(lines, groups);
+        let hits = panels.iter().zip(&mut passed.hits);
+        for (number, (panel, hits)) in hits.enumerate().take(PANELS) {
+            let codes = &codes[number * groups..(number + 1) * groups];
+            let scores = scores(codes, panel, &queries, lines);
+            let mut any = 0;
+            for q in 0..QUERIES {
+                let line = &lines[q];
+                let mut mask = 0;
+                for part in 0..2 {
+                    let reach = _mm256_set1_ps(line.reach);
+                    let bound = _mm256_fmadd_ps(load(&panel.width, part), reach, scores[q][part]);
+                    let threshold = _mm256_set1_ps(line.threshold);
+                    // "Not less than, or unordered": a bound that is not a number is looked at again.
+                    let passed = _mm256_cmp_ps::<_CMP_NLT_UQ>(bound, threshold);
+                    mask |= (_mm256_movemask_ps(passed) as u16) << (part * LANES / 2);
+                }
+                hits[q] = mask;
+                any |= mask;
+            }
+            passed.panels |= u16::from(any != 0) << number;
+        }
+    }
+
+    fn estimate(
+        codes: &[Codes],
+        panels: &[Panel],
+        lines: &[Line<'_>; QUERIES],
+        out: &mut [[Lane; QUERIES]],
+    ) {
+        // SAFETY: `all` hands this function out only after its features were detected.
+        #[allow(unsafe_code)]
+        unsafe {
+            estimate_body(codes, panels, lines, out);
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn estimate_body(
+        codes: &[Codes],
+        panels: &[Panel],
+        lines: &[Line<'_>; QUERIES],
+        out: &mut [[Lane; QUERIES]],
+    ) {
+        let groups = lines[0].codes.len();
+        let queries = beside(lines, groups);
+        for (number, (panel, out)) in panels.iter().zip(out).enumerate() {
+            let codes = &codes[number * groups..(number + 1) * groups];
+            for (out, scores) in out.iter_mut().zip(scores(codes, panel, &queries, lines)) {
+                for (out, scores) in out.0.chunks_exact_mut(LANES / 2).zip(scores) {
+                    // SAFETY: the slice has eight floats; an unaligned store writes exactly those.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        _mm256_storeu_ps(out.as_mut_ptr(), scores);
+                    }
+                }
             }
         }
-        let offsets = [load(offsets, 0), load(offsets, LANES / 2)];
-        let mut hits = [0u16; QUERIES];
-        for ((hits, sums), threshold) in hits.iter_mut().zip(&sums).zip(thresholds) {
-            let threshold = _mm256_set1_ps(*threshold);
-            let mut mask = [0u16; 2];
-            for half in 0..2 {
-                let score = _mm256_add_ps(sums[half], offsets[half]);
-                // "Not less than, or unordered": a score that is not a number is looked at again.
-                let passed = _mm256_cmp_ps::<_CMP_NLT_UQ>(score, threshold);
-                mask[half] = _mm256_movemask_ps(passed) as u16;
-            }
-            *hits = mask[0] | (mask[1] << (LANES / 2));
-        }
-        hits
     }
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn load(lane: &Lane, at: usize) -> __m256 {
-        let half = &lane.0[at..at + LANES / 2];
+    fn scores(
+        codes: &[Codes],
+        panel: &Panel,
+        queries: &Side<'_>,
+        lines: &[Line<'_>; QUERIES],
+    ) -> [[__m256; 2]; QUERIES] {
+        let sums = products(codes, queries, lines);
+        let mut scores = [[_mm256_setzero_ps(); 2]; QUERIES];
+        for q in 0..QUERIES {
+            for part in 0..2 {
+                let product =
+                    _mm256_mul_ps(_mm256_cvtepi32_ps(sums[q][part]), load(&panel.scale, part));
+                let scale = _mm256_set1_ps(lines[q].scale);
+                scores[q][part] = _mm256_fmadd_ps(product, scale, load(&panel.offset, part));
+            }
+        }
+        scores
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn products(
+        codes: &[Codes],
+        queries: &Side<'_>,
+        lines: &[Line<'_>; QUERIES],
+    ) -> [[__m256i; 2]; QUERIES] {
+        let mut sums = [[_mm256_setzero_si256(); 2]; QUERIES];
+        for q in 0..QUERIES {
+            sums[q] = [_mm256_set1_epi32(lines[q].base); 2];
+        }
+        let [a, b, c, d, e, f] = queries;
+        let queries = a.iter().zip(*b).zip(c.iter().zip(*d)).zip(e.iter().zip(*f));
+        for (users, (((a, b), (c, d)), (e, f))) in codes.iter().zip(queries) {
+            let users = [half(users, 0), half(users, 1)];
+            sums[0] = add(sums[0], users, *a);
+            sums[1] = add(sums[1], users, *b);
+            sums[2] = add(sums[2], users, *c);
+            sums[3] = add(sums[3], users, *d);
+            sums[4] = add(sums[4], users, *e);
+            sums[5] = add(sums[5], users, *f);
+        }
+        sums
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn add(sums: [__m256i; 2], users: [__m256i; 2], query: u32) -> [__m256i; 2] {
+        let (ones, query) = (_mm256_set1_epi16(1), _mm256_set1_epi32(query as i32));
+        let low = _mm256_madd_epi16(_mm256_maddubs_epi16(users[0], query), ones);
+        let high = _mm256_madd_epi16(_mm256_maddubs_epi16(users[1], query), ones);
+        [
+            _mm256_add_epi32(sums[0], low),
+            _mm256_add_epi32(sums[1], high),
+        ]
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn half(codes: &Codes, part: usize) -> __m256i {
+        let half = &codes.0[part * LANES / 2..(part + 1) * LANES / 2];
+        // SAFETY: the slice above has eight groups of four bytes; an unaligned load reads exactly those.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm256_loadu_si256(half.as_ptr().cast())
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(lane: &Lane, part: usize) -> __m256 {
+        let half = &lane.0[part * LANES / 2..(part + 1) * LANES / 2];
         // SAFETY: the slice above has eight floats; an unaligned load reads exactly those.
         #[allow(unsafe_code)]
         unsafe {
@@ -119,52 +488,19 @@ mod avx2 {
     }
 }
 
-/// The score that counts: q·p + offset in f64. Products of two f32 are exact in f64, and the order of
-/// the sum is fixed here, so every kernel and every machine gets the same number.
-pub(crate) fn exact(query: &[f32], panel: &[Lane], lane: usize, offset: f32) -> f64 {
-    let mut sums = [0.0f64; 4];
-    let mut values = query.chunks_exact(4).zip(panel.chunks_exact(4));
-    for (query, panel) in &mut values {
-        for part in 0..4 {
-            sums[part] += f64::from(query[part]) * f64::from(panel[part].0[lane]);
-        }
-    }
-    let done = query.len() / 4 * 4;
-    for (part, (query, panel)) in query[done..].iter().zip(&panel[done..]).enumerate() {
-        sums[part] += f64::from(*query) * f64::from(panel.0[lane]);
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + f64::from(offset)
-}
-
-/// The same number for a user whose vector lies in one piece.
-pub(crate) fn exact_of(query: &[f32], vector: &[f32], offset: f32) -> f64 {
-    let mut sums = [0.0f64; 4];
-    let mut values = query.chunks_exact(4).zip(vector.chunks_exact(4));
-    for (query, vector) in &mut values {
-        for part in 0..4 {
-            sums[part] += f64::from(query[part]) * f64::from(vector[part]);
-        }
-    }
-    let done = query.len() / 4 * 4;
-    for (part, (query, value)) in query[done..].iter().zip(&vector[done..]).enumerate() {
-        sums[part] += f64::from(*query) * f64::from(*value);
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + f64::from(offset)
-}
-
-/// How far a tile's score can be from the exact one: 2 (d + 2) 2⁻²⁴ (|q||p| + |offset|), infinite where
-/// f32 could overflow, and never less than what underflow can lose.
-pub(crate) fn slack(dimension: usize, product_max: f64, offset_max: f64) -> f64 {
+/// How far rounding can take a bound below the truth: the bound is a sum of three terms, each not above
+/// 1.1 (|q||p| + |offset|) where it matters, with four roundings. Infinite where f32 could overflow, and
+/// never less than what underflow can lose.
+pub(super) fn slack(product_max: f64, offset_max: f64) -> f64 {
     let size = product_max + offset_max;
     if size.is_nan() || size >= 1e37 {
         return f64::INFINITY;
     }
-    let terms = (dimension + 2) as f64;
-    2.0 * terms * 2f64.powi(-24) * size + terms * 2f64.powi(-148)
+    8.0 * 2f64.powi(-24) * size + 2f64.powi(-140)
 }
 
 /// The largest f32 that is not above `value`.
-pub(crate) fn rounded_down(value: f64) -> f32 {
+pub(super) fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value {
         near.next_down()
@@ -173,8 +509,15 @@ pub(crate) fn rounded_down(value: f64) -> f32 {
     }
 }
 
+/// The smallest f32 that is not below `value`.
+pub(super) fn rounded_up(value: f64) -> f32 {
+    -rounded_down(-value)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::codes::{self, GROUP, QueryCode, USER_CODE_MAX, norm_above};
+    use super::super::exact::exact;
     use super::*;
     use proptest::prelude::*;
 
@@ -189,41 +532,67 @@ mod tests {
         ]
     }
 
+    /// Packs up to a panel of users by hand.
+    fn panel(users: &[Vec<f32>], offsets: &[f32], coding: Coding) -> (Vec<Codes>, Panel) {
+        let groups = codes::groups(users[0].len());
+        let (mut all, mut panel) = (vec![EMPTY_CODES; groups], Panel::EMPTY);
+        for (lane, (vector, offset)) in users.iter().zip(offsets).enumerate() {
+            let mut code = vec![0i8; groups * GROUP];
+            let (scale, lost) = codes::encode(vector, USER_CODE_MAX, &mut code);
+            for (line, four) in all.iter_mut().zip(code.chunks_exact(GROUP)) {
+                line.0[lane] = codes::in_one(four) ^ USER_ZEROS;
+            }
+            panel.scale.0[lane] = scale;
+            panel.offset.0[lane] = *offset;
+            panel.width.0[lane] = rounded_up(codes::width(coding, norm_above(vector), lost));
+        }
+        (all, panel)
+    }
+
+    fn line(code: &QueryCode, threshold: f32) -> Line<'_> {
+        Line {
+            codes: &code.codes,
+            base: code.base,
+            scale: code.scale,
+            reach: rounded_up(code.reach),
+            threshold,
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_score_at_or_above_the_threshold_hits_on_both_paths(
+        fn every_score_at_or_above_the_threshold_passes_on_all_paths(
             (queries, users, offsets, which) in (1usize..40).prop_flat_map(|d| (
-                prop::collection::vec(prop::array::uniform6(values()), d),
-                prop::collection::vec(prop::array::uniform16(values()), d),
-                prop::array::uniform16(values()),
+                prop::collection::vec(prop::collection::vec(values(), d), QUERIES),
+                prop::collection::vec(prop::collection::vec(values(), d), LANES),
+                prop::collection::vec(values(), LANES),
                 0usize..LANES,
             ))
         ) {
-            let panel: Vec<Lane> = users.iter().map(|row| Lane(*row)).collect();
-            let norm = |values: &mut dyn Iterator<Item = f32>| {
-                values.map(|v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
-            };
-            let mut thresholds = [0.0f32; QUERIES];
-            let mut scores = [[0.0f64; LANES]; QUERIES];
-            for q in 0..QUERIES {
-                let query: Vec<f32> = queries.iter().map(|row| row[q]).collect();
-                let query_norm = norm(&mut query.iter().copied());
-                let mut product_max = 0.0f64;
-                let mut offset_max = 0.0f64;
-                for lane in 0..LANES {
-                    scores[q][lane] = exact(&query, &panel, lane, offsets[lane]);
-                    product_max = product_max.max(query_norm * norm(&mut panel.iter().map(|row| row.0[lane])));
-                    offset_max = offset_max.max(f64::from(offsets[lane]).abs());
-                }
-                let slack = slack(queries.len(), product_max * (1.0 + 1e-9), offset_max);
-                thresholds[q] = rounded_down(scores[q][which] - slack);
-            }
-            for tile in [portable as Tile, best()] {
-                let hits = tile(&panel, &Lane(offsets), &queries, &thresholds);
-                for q in 0..QUERIES {
+            let norm_max = users.iter().map(|user| norm_above(user)).fold(0.0, f64::max);
+            let offset_max = offsets.iter().map(|offset| f64::from(offset.abs())).fold(0.0, f64::max);
+            for kernel in all() {
+                let (codes, panel) = panel(&users, &offsets, kernel.coding);
+                let queries: Vec<(&[f32], QueryCode)> = queries
+                    .iter()
+                    .map(|query| (&query[..], QueryCode::new(query, kernel.coding)))
+                    .collect();
+                let thresholds: Vec<f64> = queries
+                    .iter()
+                    .map(|(query, _)| exact(query, &users[which], offsets[which]))
+                    .collect();
+                let lines = std::array::from_fn(|q| {
+                    let code = &queries[q].1;
+                    let slack = slack(code.reach * norm_max, offset_max);
+                    line(code, rounded_down(thresholds[q] - slack))
+                });
+                let mut passed = Passed::default();
+                (kernel.walk)(&codes, &[panel], &lines, &mut passed);
+                prop_assert_eq!(passed.panels, 1, "{}", kernel.name);
+                for (q, (query, _)) in queries.iter().enumerate() {
                     for lane in 0..LANES {
-                        if scores[q][lane] >= scores[q][which] {
-                            prop_assert!(hits[q] >> lane & 1 == 1);
+                        if exact(query, &users[lane], offsets[lane]) >= thresholds[q] {
+                            prop_assert!(passed.hits[0][q] >> lane & 1 == 1, "{}", kernel.name);
                         }
                     }
                 }
@@ -232,27 +601,45 @@ mod tests {
     }
 
     #[test]
-    fn scores_clearly_below_do_not_hit() {
-        let panel = vec![Lane([1.0; LANES]); 10];
-        let mut offsets = Lane([-100.0; LANES]);
-        offsets.0[3] = 0.0;
-        let queries = vec![[0.5; QUERIES]; 10];
-        for tile in [portable as Tile, best()] {
-            let hits = tile(
-                &panel,
-                &offsets,
-                &queries,
-                &[4.9, 5.1, -200.0, 0.0, 0.0, f32::INFINITY],
-            );
-            assert_eq!(hits, [8, 0, 0xffff, 8, 8, 0]);
+    fn scores_clearly_below_do_not_pass_and_estimates_are_near() {
+        let users = vec![vec![1.0; 10]; LANES];
+        let mut offsets = [-100.0; LANES];
+        offsets[3] = 0.0;
+        for kernel in all() {
+            let (codes, panel) = panel(&users, &offsets, kernel.coding);
+            let code = QueryCode::new(&[0.5; 10], kernel.coding);
+            let thresholds = [4.8, 5.3, -200.0, 0.0, 0.0, f32::INFINITY];
+            let lines = thresholds.map(|threshold| line(&code, threshold));
+            let mut passed = Passed::default();
+            (kernel.walk)(&codes, &[panel], &lines, &mut passed);
+            assert_eq!(passed.hits[0], [8, 0, 0xffff, 8, 8, 0], "{}", kernel.name);
+            let mut scores = [[Lane([0.0; LANES]); QUERIES]];
+            (kernel.estimate)(&codes, &[panel], &lines, &mut scores);
+            for (lane, score) in scores[0][0].0.iter().enumerate() {
+                assert!((score - (5.0 + offsets[lane])).abs() < 1e-4, "{score}");
+            }
         }
     }
 
     #[test]
-    fn rounding_goes_down() {
+    fn nothing_passes_where_nothing_can() {
+        let users = vec![vec![1.0; 3]; LANES];
+        for kernel in all() {
+            let (codes, panel) = panel(&users, &[0.0; LANES], kernel.coding);
+            let code = QueryCode::new(&[1.0; 3], kernel.coding);
+            let mut passed = Passed::default();
+            let lines = [line(&code, 3.5); QUERIES];
+            (kernel.walk)(&codes, &[panel], &lines, &mut passed);
+            assert_eq!(passed.panels, 0, "{}", kernel.name);
+        }
+    }
+
+    #[test]
+    fn rounding_goes_outward() {
         for value in [0.1, -0.1, 1e300, -1e300, 0.5, -1e-50, 1e-50] {
             assert!(f64::from(rounded_down(value)) <= value);
+            assert!(f64::from(rounded_up(value)) >= value);
         }
-        assert_eq!(rounded_down(0.5), 0.5);
+        assert_eq!((rounded_down(0.5), rounded_up(0.5)), (0.5, 0.5));
     }
 }

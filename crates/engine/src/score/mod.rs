@@ -1,20 +1,23 @@
 //! Exact top-k users of items.
 //!
-//! Users lie packed in panels of sixteen, ordered by how high they can score. Groups of queries scan
-//! the panels; a query whose threshold no remaining panel can reach leaves the scan, and queries that
-//! will leave at about the same place share a tile. Results are exact: (score descending, user number
-//! ascending) over f64 scores, whatever the threads, groups and instruction set. The tile is in
-//! `kernel`, the k best of a query in `best`, queries with candidates of their own in `among`.
+//! Users lie packed in panels of sixteen as eight-bit codes, ordered by how high they can score. Groups of
+//! queries scan them by upper bounds, and whoever may matter is scored exactly. Results are exact: (score
+//! descending, user number ascending) over f64 scores, whatever the threads, groups and instruction set.
+//! `codes` codes vectors, `packed` bounds what users can score, `kernel` compares bounds with thresholds,
+//! `scan` leads queries through the users, `exact` has the score that counts, `best` the k best of a query;
+//! queries with candidates of their own are in `among`.
 
 mod among;
 #[cfg(test)]
 pub(crate) mod attribute_fixtures;
 mod attributes;
 mod best;
+mod codes;
+mod exact;
 mod kernel;
 mod packed;
+mod scan;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,18 +25,18 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::selection::UserSet;
 pub use among::Group as UserGroup;
 pub use attributes::{AttributeGroup, AttributeScorer};
 pub(crate) use attributes::{BLOCK_USERS, Batch, SignalTile};
 use best::Best;
-use kernel::{QUERIES, Tile};
-use packed::{PANELS_AT_ONCE, Packed};
+use kernel::Kernel;
+use packed::Packed;
+use scan::Scan;
 
 /// Queries that scan the panels together.
 const GROUP_QUERIES: usize = 510;
 /// Bytes of candidates a group may hold; a large k makes groups smaller.
-const GROUP_BYTES: usize = 64 << 20;
+const GROUP_BYTES: usize = 128 << 20;
 /// Bytes of results the caller's blocks should stay under; see [`Scorer::block_len`].
 const BLOCK_BYTES: usize = 128 << 20;
 
@@ -51,7 +54,7 @@ pub struct Ranking {
 pub struct Scorer {
     model: Arc<Model>,
     packed: Packed,
-    tile: Tile,
+    kernel: Kernel,
     tiles_total: AtomicU64,
     tiles_computed: AtomicU64,
 }
@@ -68,11 +71,29 @@ pub struct Tiles {
 impl Scorer {
     /// Packs all users, or the `candidates` (user numbers, any order): the only ones that are ranked.
     pub fn new(model: Arc<Model>, candidates: Option<&[u32]>) -> Scorer {
-        let packed = Packed::new(&model, candidates);
+        Scorer::with_kernel(model, candidates, kernel::all()[0])
+    }
+
+    /// The instruction sets that this processor can scan with, the one that is used first.
+    pub fn instruction_sets() -> Vec<&'static str> {
+        kernel::all().iter().map(|kernel| kernel.name).collect()
+    }
+
+    /// Packs all users for an instruction set of [`Scorer::instruction_sets`]; another one is an error. Rankings
+    /// are the same with all.
+    pub fn with_instruction_set(model: Arc<Model>, name: &str) -> Result<Scorer, Error> {
+        let kernel = kernel::all().into_iter().find(|kernel| kernel.name == name);
+        let kernel = kernel
+            .ok_or_else(|| Error::Input(format!("this processor cannot scan with {name}")))?;
+        Ok(Scorer::with_kernel(model, None, kernel))
+    }
+
+    fn with_kernel(model: Arc<Model>, candidates: Option<&[u32]>, kernel: Kernel) -> Scorer {
+        let packed = Packed::new(&model, candidates, kernel.coding);
         Scorer {
             model,
             packed,
-            tile: kernel::best(),
+            kernel,
             tiles_total: AtomicU64::new(0),
             tiles_computed: AtomicU64::new(0),
         }
@@ -157,188 +178,6 @@ impl Scorer {
             packed,
         }
     }
-}
-
-/// Queries on the way through the panels of some users.
-#[derive(Clone, Copy)]
-struct Scan<'a> {
-    scorer: &'a Scorer,
-    packed: &'a Packed,
-}
-
-impl<'a> Scan<'a> {
-    fn run(&self, mut queries: Vec<Query<'a>>) -> Vec<Ranking> {
-        let panels = self.packed.len().div_ceil(kernel::LANES);
-        self.scorer.tiles_total.fetch_add(
-            (queries.len().div_ceil(QUERIES) * panels) as u64,
-            Ordering::Relaxed,
-        );
-        let mut tiles: Vec<Group> = Vec::new();
-        for chunk in 0..self.packed.chunks() {
-            // Regrouped at 0, 1, 2, 4, 8, …: early, when thresholds settle, and rarely later.
-            if chunk == 0 || chunk.is_power_of_two() {
-                tiles = self.regroup(&queries, chunk);
-            }
-            if tiles.is_empty() {
-                break;
-            }
-            for tile in &mut tiles {
-                self.scan_chunk(chunk, tile, &mut queries);
-            }
-        }
-        queries
-            .into_iter()
-            .map(|query| query.best.into_ranking())
-            .collect()
-    }
-
-    /// The query of an item for the packed users, of these only those `among` and not those of
-    /// `without` (ascending); its history is already scored.
-    fn query(
-        &self,
-        item: u32,
-        among: Option<&'a UserSet>,
-        without: &'a [u32],
-        k: usize,
-    ) -> Query<'a> {
-        let model = &self.scorer.model;
-        let vector = model.item_vector(item as usize);
-        let (users, scores) = model.history().of(item as usize);
-        let count = among.map_or(self.packed.len(), |set| self.packed.count(set));
-        let mut query = Query {
-            norm: packed::norm_above(vector),
-            vector,
-            history: users,
-            among,
-            without,
-            best: Best::new(k, count),
-        };
-        for (&user, &score) in users.iter().zip(scores) {
-            if self.packed.holds(user) && query.takes(user) {
-                query.best.offer(f64::from(score), user);
-            }
-        }
-        query
-    }
-
-    /// Packs the queries that are still in the scan into tiles, those that leave together together.
-    fn regroup(&self, queries: &[Query<'_>], chunk: usize) -> Vec<Group> {
-        let mut by_exit: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, query) in queries.iter().enumerate() {
-            let exit = self.packed.exit(query.norm, query.best.threshold());
-            if exit > chunk {
-                by_exit.entry(exit).or_default().push(number);
-            }
-        }
-        let order: Vec<usize> = by_exit.into_values().rev().flatten().collect();
-        order
-            .chunks(QUERIES)
-            .map(|members| {
-                let mut vectors = vec![[0.0f32; QUERIES]; self.packed.dimension()];
-                for (place, &member) in members.iter().enumerate() {
-                    for (row, value) in vectors.iter_mut().zip(queries[member].vector) {
-                        row[place] = *value;
-                    }
-                }
-                Group {
-                    members: members.to_vec(),
-                    vectors,
-                }
-            })
-            .collect()
-    }
-
-    fn scan_chunk(&self, chunk: usize, tile: &mut Group, queries: &mut [Query<'_>]) {
-        // An empty place never hits; neither does a query that left.
-        let mut thresholds = [f32::INFINITY; QUERIES];
-        let mut live = false;
-        for (place, &member) in tile.members.iter().enumerate() {
-            let query = &queries[member];
-            if !self
-                .packed
-                .beyond(chunk, query.norm, query.best.threshold())
-            {
-                thresholds[place] = self.threshold(chunk, query);
-                live = true;
-            }
-        }
-        if !live {
-            return;
-        }
-        let panels = chunk * PANELS_AT_ONCE..self.packed.panels_until(chunk);
-        let computed = &self.scorer.tiles_computed;
-        computed.fetch_add(panels.len() as u64, Ordering::Relaxed);
-        for panel in panels {
-            let (vectors, offsets) = self.packed.panel(panel);
-            let hits = (self.scorer.tile)(vectors, offsets, &tile.vectors, &thresholds);
-            if hits == [0; QUERIES] {
-                continue;
-            }
-            for (place, &member) in tile.members.iter().enumerate() {
-                if hits[place] == 0 || thresholds[place] == f32::INFINITY {
-                    continue;
-                }
-                let query = &mut queries[member];
-                if self.offer(panel, hits[place], query) {
-                    thresholds[place] = self.threshold(chunk, query);
-                }
-            }
-        }
-    }
-
-    /// Scores the hits of a panel exactly; says whether the threshold rose.
-    fn offer(&self, panel: usize, mut hits: u16, query: &mut Query<'_>) -> bool {
-        let (vectors, offsets) = self.packed.panel(panel);
-        let before = query.best.threshold();
-        while hits != 0 {
-            let lane = hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            let Some(user) = self.packed.user(panel, lane) else {
-                continue;
-            };
-            let score = kernel::exact(query.vector, vectors, lane, offsets.0[lane]);
-            // Users with a history have their score already.
-            if query.best.wants(score, user)
-                && query.takes(user)
-                && query.history.binary_search(&user).is_err()
-            {
-                query.best.offer(score, user);
-            }
-        }
-        query.best.threshold() > before
-    }
-
-    fn threshold(&self, chunk: usize, query: &Query<'_>) -> f32 {
-        let (norm_max, offset_max) = self.packed.sizes(chunk);
-        let slack = kernel::slack(self.packed.dimension(), query.norm * norm_max, offset_max);
-        kernel::rounded_down(query.best.threshold() - slack)
-    }
-}
-
-struct Query<'a> {
-    vector: &'a [f32],
-    /// Not below |vector|.
-    norm: f64,
-    /// Users who are not scored by the inner product, ascending.
-    history: &'a [u32],
-    /// Only these users, unless all.
-    among: Option<&'a UserSet>,
-    /// Not these users, ascending.
-    without: &'a [u32],
-    best: Best,
-}
-
-impl Query<'_> {
-    fn takes(&self, user: u32) -> bool {
-        self.among.is_none_or(|set| set.contains(user))
-            && self.without.binary_search(&user).is_err()
-    }
-}
-
-/// Up to six queries and their vectors as the tile wants them.
-struct Group {
-    members: Vec<usize>,
-    vectors: Vec<[f32; QUERIES]>,
 }
 
 #[cfg(test)]

@@ -1,62 +1,85 @@
-//! Users packed in panels, the most promising first, with bounds on what the rest can score.
+//! Users packed in panels, the most promising first, with bounds on what a chunk of them can score.
 //!
 //! Cauchy and Schwarz bound a score by offset + |q||p|, which for one user is linear in |q|. The
-//! largest value over all users from a chunk on is kept for a grid of |q|; between two points of the
-//! grid the line through them is a bound, too, because a maximum of lines is convex.
+//! largest value over the users of a chunk, and over all from it on, is kept for a grid of |q|; between
+//! two points of the grid the line through them is a bound, too, because a maximum of lines is convex.
 
-use super::kernel::{LANES, Lane};
+use rayon::prelude::*;
+
+use super::codes::{self, Coding, GROUP, USER_CODE_MAX, USER_ZEROS, norm_above};
+use super::exact::prefetch;
+use super::kernel::{self, Codes, EMPTY_CODES, LANES, PANELS, Panel};
 use crate::model::Model;
 use crate::selection::UserSet;
 
-/// Panels of a chunk: about what a second-level cache holds at d = 149.
-pub(super) const PANELS_AT_ONCE: usize = 16;
+/// Users whose vectors are asked for ahead of their use.
+const VECTORS_AHEAD: usize = 8;
 /// Points of the grid of query norms.
 const GRID: usize = 8;
-/// Norms are rounded up by this factor, more than f64 sums can lose.
-const UPWARD: f64 = 1.0 + 1e-9;
 
 #[derive(Debug)]
 pub(super) struct Packed {
     dimension: usize,
     /// The user in each place, panel by panel.
     users: Vec<u32>,
-    /// One lane per panel and component.
-    vectors: Vec<Lane>,
-    /// One lane per panel.
-    offsets: Vec<Lane>,
+    /// Groups of codes, panel by panel.
+    codes: Vec<Codes>,
+    panels: Vec<Panel>,
     /// The users that are packed, unless all are.
     members: Option<UserSet>,
+    coding: Coding,
     /// Ascending query norms; every query's norm lies between the first and the last.
     grid: [f64; GRID],
-    /// For each chunk and grid point: no user from this chunk on can score more.
-    bounds: Vec<[f64; GRID]>,
-    /// For each chunk: the largest norm and the largest absolute offset in it.
-    sizes: Vec<(f64, f64)>,
+    chunks: Vec<Chunk>,
 }
 
-/// An upper bound of the vector's norm.
-pub(super) fn norm_above(vector: &[f32]) -> f64 {
-    let sum: f64 = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-    sum.sqrt() * UPWARD
+/// What is known about the users of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    /// For each grid point: no user of this chunk can score more.
+    peaks: [f64; GRID],
+    /// For each grid point: no user from this chunk on can score more.
+    rest: [f64; GRID],
+    /// The largest norm.
+    norm: f64,
+    /// The largest absolute offset.
+    offset: f64,
+}
+
+const NO_CHUNK: Chunk = Chunk {
+    peaks: [f64::NEG_INFINITY; GRID],
+    rest: [f64::NEG_INFINITY; GRID],
+    norm: 0.0,
+    offset: 0.0,
+};
+
+/// Where a query's norm lies in the grid.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    above: usize,
+    share: f64,
 }
 
 impl Packed {
-    pub(super) fn new(model: &Model, candidates: Option<&[u32]>) -> Packed {
+    pub(super) fn new(model: &Model, candidates: Option<&[u32]>, coding: Coding) -> Packed {
         let grid = grid(model);
         let typical = grid[GRID / 2];
         let members: Option<UserSet> = candidates.map(|users| users.iter().copied().collect());
-        let promise = |user: u32| {
-            let norm = norm_above(model.user_vector(user as usize));
-            let offset = f64::from(model.user_offset(user as usize));
-            (offset + typical * norm, user)
+        let all: Vec<u32> = match &members {
+            None => (0..model.users().len() as u32).collect(),
+            Some(members) => members.iter().collect(),
         };
-        let mut order: Vec<(f64, u32)> = match &members {
-            None => (0..model.users().len() as u32).map(promise).collect(),
-            Some(members) => members.iter().map(promise).collect(),
-        };
-        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut order: Vec<(f64, u32)> = all
+            .into_par_iter()
+            .map(|user| {
+                let norm = norm_above(model.user_vector(user as usize));
+                let offset = f64::from(model.user_offset(user as usize));
+                (offset + typical * norm, user)
+            })
+            .collect();
+        order.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let users = order.into_iter().map(|(_, user)| user).collect();
-        Packed::in_order(model, users, members, grid)
+        Packed::in_order(model, users, members, grid, coding)
     }
 
     /// Those of the packed users that are in `set`.
@@ -67,7 +90,7 @@ impl Packed {
             None => set.clone(),
             Some(members) => members & set,
         };
-        Packed::in_order(model, users, Some(members), self.grid)
+        Packed::in_order(model, users, Some(members), self.grid, self.coding)
     }
 
     fn in_order(
@@ -75,44 +98,41 @@ impl Packed {
         users: Vec<u32>,
         members: Option<UserSet>,
         grid: [f64; GRID],
+        coding: Coding,
     ) -> Packed {
-        let dimension = model.dimension();
-        let panels = users.len().div_ceil(LANES);
-        let mut packed = Packed {
-            dimension,
-            users,
-            vectors: vec![Lane([0.0; LANES]); panels * dimension],
-            offsets: vec![Lane([f32::NEG_INFINITY; LANES]); panels],
-            members,
+        let groups = codes::groups(model.dimension());
+        let count = users.len().div_ceil(LANES);
+        let mut codes = vec![EMPTY_CODES; count * groups];
+        let mut panels = vec![Panel::EMPTY; count];
+        let pack = Pack {
+            model,
+            coding,
             grid,
-            bounds: vec![[f64::NEG_INFINITY; GRID]; panels.div_ceil(PANELS_AT_ONCE)],
-            sizes: vec![(0.0, 0.0); panels.div_ceil(PANELS_AT_ONCE)],
+            groups,
         };
-        for (place, &user) in packed.users.iter().enumerate() {
-            let (panel, lane) = (place / LANES, place % LANES);
-            let vector = model.user_vector(user as usize);
-            let norm = norm_above(vector);
-            let rows = &mut packed.vectors[panel * dimension..(panel + 1) * dimension];
-            for (row, value) in rows.iter_mut().zip(vector) {
-                row.0[lane] = *value;
+        let mut chunks: Vec<Chunk> = users
+            .par_chunks(PANELS * LANES)
+            .zip(codes.par_chunks_mut(PANELS * groups.max(1)))
+            .zip(panels.par_chunks_mut(PANELS))
+            .map(|((users, codes), panels)| pack.chunk(users, codes, panels))
+            .collect();
+        let mut rest = [f64::NEG_INFINITY; GRID];
+        for chunk in chunks.iter_mut().rev() {
+            for (rest, peak) in rest.iter_mut().zip(chunk.peaks) {
+                *rest = rest.max(peak);
             }
-            let offset = model.user_offset(user as usize);
-            packed.offsets[panel].0[lane] = offset;
-            let chunk = panel / PANELS_AT_ONCE;
-            let sizes = &mut packed.sizes[chunk];
-            *sizes = (sizes.0.max(norm), sizes.1.max(f64::from(offset).abs()));
-            for (bound, q) in packed.bounds[chunk].iter_mut().zip(grid) {
-                *bound = bound.max(f64::from(offset) + q * norm);
-            }
+            chunk.rest = rest;
         }
-        for chunk in (1..packed.bounds.len()).rev() {
-            for point in 0..GRID {
-                let after = packed.bounds[chunk][point];
-                let bound = &mut packed.bounds[chunk - 1][point];
-                *bound = bound.max(after);
-            }
+        Packed {
+            dimension: model.dimension(),
+            users,
+            codes,
+            panels,
+            members,
+            coding,
+            grid,
+            chunks,
         }
-        packed
     }
 
     pub(super) fn dimension(&self) -> usize {
@@ -139,62 +159,121 @@ impl Packed {
     }
 
     pub(super) fn chunks(&self) -> usize {
-        self.bounds.len()
+        self.chunks.len()
     }
 
-    /// The first panel after `chunk`.
-    pub(super) fn panels_until(&self, chunk: usize) -> usize {
-        ((chunk + 1) * PANELS_AT_ONCE).min(self.offsets.len())
+    pub(super) fn panels(&self) -> usize {
+        self.panels.len()
     }
 
-    pub(super) fn panel(&self, panel: usize) -> (&[Lane], &Lane) {
-        let vectors = &self.vectors[panel * self.dimension..(panel + 1) * self.dimension];
-        (vectors, &self.offsets[panel])
+    /// The panels of a chunk.
+    pub(super) fn panels_of(&self, chunk: usize) -> std::ops::Range<usize> {
+        let start = chunk * PANELS;
+        start..(start + PANELS).min(self.panels.len())
     }
 
-    /// The user in a place of a panel; the last panel may have empty ones.
-    pub(super) fn user(&self, panel: usize, lane: usize) -> Option<u32> {
-        self.users.get(panel * LANES + lane).copied()
+    /// The codes and the panels of a chunk.
+    pub(super) fn chunk(&self, chunk: usize) -> (&[Codes], &[Panel]) {
+        let panels = self.panels_of(chunk);
+        let groups = codes::groups(self.dimension);
+        let codes = &self.codes[panels.start * groups..panels.end * groups];
+        (codes, &self.panels[panels])
     }
 
-    /// The largest norm and absolute offset in a chunk.
-    pub(super) fn sizes(&self, chunk: usize) -> (f64, f64) {
-        self.sizes[chunk]
+    /// The users in their places; the last panel may have empty ones.
+    pub(super) fn users(&self) -> &[u32] {
+        &self.users
     }
 
-    /// Whether no user from `chunk` on can reach `threshold` for a query of this norm.
-    pub(super) fn beyond(&self, chunk: usize, norm: f64, threshold: f64) -> bool {
-        self.bound(chunk, norm) < threshold
+    /// The offset of the user in a place of the panels from `first` on.
+    pub(super) fn offset(&self, first: usize, place: usize) -> f32 {
+        self.panels[first + place / LANES].offset.0[place % LANES]
     }
 
-    /// The first chunk that is beyond; bounds never rise from chunk to chunk.
-    pub(super) fn exit(&self, norm: f64, threshold: f64) -> usize {
-        let (mut low, mut high) = (0, self.chunks());
-        while low < high {
-            let middle = (low + high) / 2;
-            if self.beyond(middle, norm, threshold) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        low
+    /// How far below the truth the bound of a score in this chunk can be, for a query that reaches so far.
+    pub(super) fn slack(&self, chunk: usize, reach: f64) -> f64 {
+        let chunk = &self.chunks[chunk];
+        kernel::slack(reach * chunk.norm, chunk.offset)
     }
 
-    fn bound(&self, chunk: usize, norm: f64) -> f64 {
-        let bounds = &self.bounds[chunk];
+    /// Where a norm lies in the grid.
+    pub(super) fn at(&self, norm: f64) -> At {
         let above = self.grid.partition_point(|&point| point < norm);
-        let bound = if above == 0 {
-            bounds[0]
-        } else if above == GRID {
-            return f64::INFINITY;
+        let share = if above == 0 || above == GRID {
+            0.0
         } else {
             let (left, right) = (self.grid[above - 1], self.grid[above]);
-            let share = (norm - left) / (right - left);
-            bounds[above - 1] * (1.0 - share) + bounds[above] * share
+            (norm - left) / (right - left)
         };
-        // Rounding in the lines above and in the exact scores, outward.
-        bound + 1e-9 * bounds[GRID - 1].abs().max(bound.abs())
+        At { above, share }
+    }
+
+    /// No user of the chunk can score more for a query of this norm.
+    pub(super) fn peak(&self, chunk: usize, at: At) -> f64 {
+        bound(&self.chunks[chunk].peaks, at)
+    }
+
+    /// No user from the chunk on can score more for a query of this norm. Does not rise from chunk to
+    /// chunk.
+    pub(super) fn rest(&self, chunk: usize, at: At) -> f64 {
+        bound(&self.chunks[chunk].rest, at)
+    }
+}
+
+fn bound(bounds: &[f64; GRID], at: At) -> f64 {
+    let bound = if at.above == 0 {
+        bounds[0]
+    } else if at.above == GRID {
+        return f64::INFINITY;
+    } else {
+        bounds[at.above - 1] * (1.0 - at.share) + bounds[at.above] * at.share
+    };
+    // Rounding in the lines above and in the exact scores, outward.
+    bound + 1e-9 * bounds[GRID - 1].abs().max(bound.abs())
+}
+
+/// What packing goes by.
+struct Pack<'a> {
+    model: &'a Model,
+    coding: Coding,
+    grid: [f64; GRID],
+    groups: usize,
+}
+
+impl Pack<'_> {
+    fn chunk(&self, users: &[u32], codes: &mut [Codes], panels: &mut [Panel]) -> Chunk {
+        let mut chunk = NO_CHUNK;
+        let mut code = vec![0i8; self.groups * GROUP];
+        for (place, &user) in users.iter().enumerate() {
+            if let Some(&next) = users.get(place + VECTORS_AHEAD) {
+                prefetch(self.model.user_vector(next as usize));
+            }
+            let (number, lane) = (place / LANES, place % LANES);
+            let vector = self.model.user_vector(user as usize);
+            let offset = self.model.user_offset(user as usize);
+            let norm = norm_above(vector);
+            let (scale, lost) = codes::encode(vector, USER_CODE_MAX, &mut code);
+            let lines = &mut codes[number * self.groups..(number + 1) * self.groups];
+            for (line, four) in lines.iter_mut().zip(code.chunks_exact(GROUP)) {
+                // Adds the shift to each of the four bytes.
+                line.0[lane] = codes::in_one(four) ^ USER_ZEROS;
+            }
+            let panel = &mut panels[number];
+            panel.scale.0[lane] = scale;
+            panel.offset.0[lane] = offset;
+            panel.width.0[lane] = kernel::rounded_up(codes::width(self.coding, norm, lost));
+            chunk.norm = chunk.norm.max(norm);
+            chunk.offset = chunk.offset.max(f64::from(offset).abs());
+            for (peak, q) in chunk.peaks.iter_mut().zip(self.grid) {
+                let score = f64::from(offset) + q * norm;
+                *peak = if score.is_nan() {
+                    f64::INFINITY
+                } else {
+                    peak.max(score)
+                };
+            }
+        }
+        chunk
     }
 }
 
@@ -217,31 +296,29 @@ fn grid(model: &Model) -> [f64; GRID] {
 mod tests {
     use super::*;
     use crate::model::Model;
+    use crate::score::exact::exact;
 
     #[test]
-    fn bounds_hold_and_do_not_rise() {
+    fn bounds_hold_and_the_rest_does_not_rise() {
         let model = Model::generated(1000, 30, 5, 3);
-        let packed = Packed::new(&model, None);
+        let packed = Packed::new(&model, None, kernel::PORTABLE.coding);
         assert!(packed.chunks() > 2);
         for item in 0..30 {
             let query = model.item_vector(item);
-            let norm = norm_above(query);
+            let at = packed.at(norm_above(query));
             let mut before = f64::INFINITY;
             for chunk in 0..packed.chunks() {
-                let bound = packed.bound(chunk, norm);
-                assert!(bound <= before);
-                before = bound;
-                for place in chunk * PANELS_AT_ONCE * LANES..packed.len() {
-                    let (panel, lane) = (place / LANES, place % LANES);
-                    let (vectors, offsets) = packed.panel(panel);
-                    let score = super::super::kernel::exact(query, vectors, lane, offsets.0[lane]);
-                    assert!(score <= bound);
+                let (peak, rest) = (packed.peak(chunk, at), packed.rest(chunk, at));
+                assert!(peak <= rest && rest <= before);
+                before = rest;
+                let places = packed.panels_of(chunk);
+                let places = places.start * LANES..(places.end * LANES).min(packed.len());
+                for &user in &packed.users()[places] {
+                    let user = user as usize;
+                    let score = exact(query, model.user_vector(user), model.user_offset(user));
+                    assert!(score <= peak);
                 }
             }
-            let threshold = packed.bound(1, norm) - 1e-3;
-            let exit = packed.exit(norm, threshold);
-            assert!(exit >= 2);
-            assert!(exit == packed.chunks() || packed.beyond(exit, norm, threshold));
         }
     }
 }

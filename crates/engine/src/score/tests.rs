@@ -49,11 +49,15 @@ fn check(model: &Arc<Model>, k: usize, candidates: Option<&[u32]>) {
         .iter()
         .map(|&item| brute_force(model, item as usize, k, candidates))
         .collect();
-    for tile in [kernel::best(), kernel::portable] {
-        let mut scorer = Scorer::new(model.clone(), candidates);
-        scorer.tile = tile;
+    for kernel in kernel::all() {
+        let scorer = Scorer::with_kernel(model.clone(), candidates, kernel);
         for threads in [1, 3] {
-            assert_eq!(scorer.top_users(&items, k, threads).unwrap(), expected);
+            assert_eq!(
+                scorer.top_users(&items, k, threads).unwrap(),
+                expected,
+                "{}",
+                kernel.name
+            );
         }
     }
 }
@@ -97,9 +101,26 @@ fn a_query_leaves_the_scan_when_nothing_ahead_can_matter() {
     let scorer = Scorer::new(Arc::new(model), None);
     let best = scorer.top_users(&[0], 1, 1).unwrap();
     assert_eq!((best[0].users[0], best[0].scores[0]), (17, 400.0));
-    let norm = packed::norm_above(&[1.0; 4]);
-    assert!(scorer.packed.exit(norm, 400.0) <= 1);
-    assert_eq!(scorer.packed.exit(norm, 0.0), scorer.packed.chunks());
+    let tiles = scorer.tiles();
+    assert_eq!(tiles.total, 30_000 / 16);
+    assert!(tiles.computed <= 2 * kernel::PANELS as u64, "{tiles:?}");
+}
+
+#[test]
+fn lists_of_many_users_begin_with_a_guess() {
+    let model = Arc::new(Model::generated(9000, 7, 8, 5));
+    for k in [256, 300, 2500, 5000, 8999] {
+        check(&model, k, None);
+    }
+}
+
+#[test]
+fn a_guess_that_is_too_high_is_taken_back() {
+    // All users are as promising; the only chunk that is looked at has all the good ones, too few.
+    let (users, chunk) = (17 * 256, 8 * 256..9 * 256);
+    let vectors = (0..users).flat_map(|user| [if chunk.contains(&user) { 1.0 } else { -1.0 }, 0.0]);
+    let model = Model::from_vectors(2, vectors.collect(), vec![1.0, 0.0, 0.0, 1.0]).unwrap();
+    check(&Arc::new(model), 300, None);
 }
 
 fn parts_of(model: &Model) -> Parts {
