@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::best::Best;
-use super::exact::exact;
+use super::exact::{exact, prefetch};
 use super::kernel::QUERIES;
 use super::packed::Packed;
 use super::scan::Query;
@@ -16,15 +16,19 @@ use super::{GROUP_BYTES, GROUP_QUERIES, Ranking, Scorer};
 use crate::error::Error;
 use crate::selection::{Interacted, UserSet};
 
+/// Users whose vectors are asked for ahead of their use.
+const VECTORS_AHEAD: usize = 8;
 /// Packed users up to this size are packed beside those of other groups, more by themselves.
 const PACK_BYTES_BESIDE: usize = 8 << 20;
 
-// What the ways cost for one user and one component, in units of the scan's cost for six queries.
-// Estimates from the instructions each takes; `examples/among.rs` measures them.
+// What the ways cost, in units of the scan's cost for one user and six queries. Measured by
+// `examples/among.rs` at d = 149, where the unit is about 5 ns with VNNI and 9 ns with AVX2.
 /// Scoring one user for one query in f64, the user's vector fetched from anywhere.
-const COST_ONE: f64 = 1.0;
+const COST_ONE: f64 = 20.0;
 /// Packing one user.
-const COST_PACK: f64 = 2.0;
+const COST_PACK: f64 = 100.0;
+/// Looking whether a packed user is among the candidates.
+const COST_LOOK: f64 = 2.5;
 
 /// Queries with the same candidates.
 #[derive(Clone, Debug)]
@@ -43,13 +47,17 @@ pub(super) enum Way {
     Mask,
 }
 
-/// The cheapest way for `queries` about `users` of all `packed` users.
-fn way(users: usize, queries: usize, packed: usize) -> Way {
+/// The cheapest way to find `k` of `users` of all `packed` users for each of `queries`.
+fn way(users: usize, queries: usize, packed: usize, k: usize) -> Way {
+    let tiles = (queries as f64 / QUERIES as f64).ceil();
     let (users, queries, packed) = (users as f64, queries as f64, packed as f64);
     let one_by_one = users * queries * COST_ONE;
-    let pack = users * (COST_PACK + (queries / QUERIES as f64).ceil());
-    // Tiles are shared with other groups.
-    let mask = packed * queries / QUERIES as f64;
+    let pack = packed * COST_LOOK + users * (COST_PACK + tiles);
+    // Tiles are shared with other groups. Until k candidates are found everyone is looked at, then
+    // whoever would be among the best k of those so far.
+    let k = (k as f64).min(users).max(1.0);
+    let looks = packed * k / users.max(1.0) * (1.0 + (users / k).max(1.0).ln());
+    let mask = queries * (packed / QUERIES as f64 + looks * COST_LOOK);
     if one_by_one <= pack && one_by_one <= mask {
         Way::OneByOne
     } else if pack <= mask {
@@ -123,7 +131,8 @@ impl Run<'_> {
             let way = match &group.users {
                 Some(users) => {
                     let count = packed.count(users);
-                    let way = by.unwrap_or_else(|| way(count, group.items.len(), packed.len()));
+                    let way =
+                        by.unwrap_or_else(|| way(count, group.items.len(), packed.len(), self.k));
                     let bytes = 4 * count * packed.dimension();
                     Some((users, way, way != Way::Pack || bytes <= PACK_BYTES_BESIDE))
                 }
@@ -212,7 +221,12 @@ impl Run<'_> {
         }
         let scan = self.scorer.scan(packed);
         let mut query: Query<'_> = scan.query(item, Some(users), self.without(item), k);
-        for user in users.iter().filter(|&user| packed.holds(user)) {
+        let held = || users.iter().filter(|&user| packed.holds(user));
+        let mut ahead = held().skip(VECTORS_AHEAD);
+        for user in held() {
+            if let Some(next) = ahead.next() {
+                prefetch(model.user_vector(next as usize));
+            }
             let vector = model.user_vector(user as usize);
             let offset = model.user_offset(user as usize);
             let score = exact(query.vector, vector, offset);

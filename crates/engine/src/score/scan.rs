@@ -57,7 +57,7 @@ impl Query<'_> {
     /// Takes a user who was met, unless their score is known already.
     fn offer(&mut self, user: u32, score: f64) {
         if self.best.wants(score, user)
-            && self.takes(user)
+            && self.without.binary_search(&user).is_err()
             && self.history.binary_search(&user).is_err()
         {
             self.best.offer(score, user);
@@ -238,10 +238,16 @@ impl<'a> Scan<'a> {
         let (codes, panels) = self.packed.chunk(chunk);
         let mut passed = Passed::default();
         (self.scorer.kernel.walk)(codes, panels, &lines, &mut passed);
+        // The last panel may have empty places.
+        let users = &self.packed.users()[self.packed.panels_of(chunk).start * LANES..];
         for panel in bits(passed.panels) {
-            for (&query, hits) in members.iter().zip(passed.hits[panel]) {
-                for lane in bits(hits) {
-                    met.push(panel * LANES + lane, query);
+            for (&number, hits) in members.iter().zip(passed.hits[panel]) {
+                let query = &queries[number].query;
+                for place in bits(hits).map(|lane| panel * LANES + lane) {
+                    let user = users.get(place);
+                    if user.is_some_and(|&user| query.among.is_none_or(|set| set.contains(user))) {
+                        met.push(place, number);
+                    }
                 }
             }
         }
@@ -251,21 +257,14 @@ impl<'a> Scan<'a> {
     fn score(&self, chunk: usize, met: &Mets, queries: &mut [Scanned<'a>]) {
         let first = self.packed.panels_of(chunk).start;
         let model = &self.scorer.model;
-        // The last panel may have empty places.
         let users = &self.packed.users()[first * LANES..];
         let vector = |user: u32| model.user_vector(user as usize);
-        let mut ahead = met.places().filter_map(|place| users.get(place));
-        ahead
-            .by_ref()
-            .take(VECTORS_AHEAD)
-            .for_each(|&user| prefetch(vector(user)));
+        let mut ahead = met.places();
+        let ask = |place| prefetch(vector(users[place]));
+        ahead.by_ref().take(VECTORS_AHEAD).for_each(ask);
         for place in met.places() {
-            if let Some(&next) = ahead.next() {
-                prefetch(vector(next));
-            }
-            let Some(&user) = users.get(place) else {
-                break;
-            };
+            ahead.next().into_iter().for_each(ask);
+            let user = users[place];
             let (vector, offset) = (vector(user), self.packed.offset(first, place));
             let mut fours = met.of(place).chunks_exact(TOGETHER);
             for four in &mut fours {
@@ -312,7 +311,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The users of a chunk whom queries may want.
+/// The users of a chunk whom queries may want; each query may choose from them.
 struct Mets {
     /// (place in the chunk, number of the query), as they were met.
     all: Vec<(u16, u16)>,
