@@ -1,0 +1,82 @@
+"""Runs programs pinned to a core, counts their CPU seconds from outside, and takes medians of ratios.
+
+Seconds are user plus system time that the kernel counted for the process and the children it waited
+for (wait4). On a shared machine they say more than wall time. Nothing large may live in this process:
+Linux counts the memory of the parent into the peak of a child that has not started yet.
+"""
+
+import dataclasses
+import os
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+# Threads of numerical libraries; one pinned core gets one.
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+LOG_TAIL_BYTES = 2_000
+
+
+@dataclasses.dataclass
+class Run:
+    """What a program cost and said."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+    output: str
+
+
+class Failed(Exception):
+    """A program ended with an error; the text is the end of what it wrote."""
+
+
+def run(command, core=None, threads=1):
+    """Runs `command` to its end, on one core if one is named.
+
+    Raises `Failed` with the end of its standard error if it fails.
+    """
+    command = [str(part) for part in command]
+    pinned = ["taskset", "-c", str(core), *command] if core is not None else command
+    environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.monotonic()
+        process = subprocess.Popen(pinned, stdout=out, stderr=err, env=environment)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read().decode(errors="replace")
+        if process.returncode:
+            err.seek(max(0, err.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{err.read().decode(errors='replace')}")
+    return Run(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024, text)
+
+
+def in_turns(rounds, engines):
+    """Calls every engine once per round, in order: [{name: figures}]. `engines` are {name: function}."""
+    return [{name: engine() for name, engine in engines.items()} for _ in range(rounds)]
+
+
+def median_of(rounds, value):
+    """The median of `value(round)` over the rounds."""
+    return statistics.median(value(one) for one in rounds)
+
+
+def ratio(rounds, name, other, key):
+    """The median over the rounds of other's figure divided by name's: how many times less `name` costs."""
+    return median_of(rounds, lambda one: one[other][key] / one[name][key])
+
+
+def load_average():
+    return os.getloadavg()[0]
+
+
+def machine():
+    """What the figures were measured on."""
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), "unknown")
+    memory = next(int(line.split()[1]) for line in pathlib.Path("/proc/meminfo").read_text().splitlines()
+                  if line.startswith("MemTotal:"))
+    return {"processor": model, "cores": os.cpu_count(), "memory_gib": round(memory / 2**20, 1)}
