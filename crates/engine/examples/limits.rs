@@ -1,0 +1,112 @@
+//! Measures what one core can do at best and prints it as one line of JSON:
+//! `limits [quick]`: multiply-adds (f32), reading memory, copying it, rows fetched from anywhere.
+//!
+//! `quick` measures the multiply-adds alone, in a fraction of a second, for a figure taken right beside
+//! another measurement. Each figure is the best of a few tries: others on the machine only take away.
+//! The benchmarks of `bench/` read this.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Tries of each figure.
+const TRIES: usize = 5;
+/// Rounds of the multiply-add loop, some tenth of a second.
+const ROUNDS: usize = 50_000_000;
+/// Values of the memory that is read and copied: 1 GiB, which no cache holds.
+const VALUES: usize = 1 << 28;
+/// Values of a fetched row: 512 bytes, about a vector of 128 numbers.
+const ROW: usize = 128;
+/// Rows that are fetched.
+const FETCHES: usize = 2_000_000;
+
+/// Billions of floating-point operations a second, twelve independent chains.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn multiply_adds() -> f64 {
+    #[target_feature(enable = "avx2,fma")]
+    fn chains(rounds: usize) -> f32 {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
+        let factor = _mm256_set1_ps(black_box(0.999));
+        let mut sums = [_mm256_set1_ps(1.0); 12];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        let mut total = 0.0;
+        for sum in sums {
+            let mut lanes = [0.0f32; 8];
+            // SAFETY: the array has room for the eight floats that are stored.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+            total += lanes[0];
+        }
+        total
+    }
+    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
+    {
+        return 0.0;
+    }
+    // SAFETY: the features were detected above.
+    let seconds = best_seconds(|| unsafe { chains(ROUNDS) });
+    (ROUNDS * 12 * 16) as f64 / seconds / 1e9
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiply_adds() -> f64 {
+    0.0
+}
+
+/// Seconds of the fastest of some tries.
+#[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
+fn best_seconds<T>(mut work: impl FnMut() -> T) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..TRIES {
+        let start = Instant::now();
+        black_box(work());
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+/// The sum in 64 lanes, which is bound by memory and not by the additions.
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 64];
+    for chunk in values.as_chunks::<64>().0 {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().sum()
+}
+
+fn main() {
+    let mut figures = vec![("fma_gflops", multiply_adds())];
+    if std::env::args().nth(1).as_deref() != Some("quick") {
+        let values = vec![1.0f32; VALUES];
+        let mut copy = vec![0.0f32; VALUES];
+        let bytes = (VALUES * 4) as f64;
+        figures.push((
+            "read_gb_per_s",
+            bytes / best_seconds(|| sum(&values)) / 1e9,
+        ));
+        // Bytes that are copied: each is read once and written once.
+        let seconds = best_seconds(|| copy.copy_from_slice(&values));
+        figures.push(("copy_gb_per_s", bytes / seconds / 1e9));
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let rows: Vec<usize> = (0..FETCHES)
+            .map(|_| random.random_range(0..VALUES / ROW) * ROW)
+            .collect();
+        let seconds = best_seconds(|| -> f32 {
+            rows.iter().map(|&row| sum(&values[row..row + ROW])).sum()
+        });
+        figures.push(("random_row_ns", seconds / FETCHES as f64 * 1e9));
+    }
+    let members: Vec<String> = figures
+        .iter()
+        .map(|(name, value)| format!("\"{name}\": {value:.2}"))
+        .collect();
+    println!("{{{}}}", members.join(", "));
+}
