@@ -70,8 +70,9 @@ def spoil(lines, places, end):
 
 
 def long_line(number, end):
-    """A query of about a megabyte for an item that cannot exist."""
-    return HEAD + b"x" * (LONG_LINE_BYTES - 40) + b"%020d" % number + TAIL + end
+    """A query of a megabyte for an item that cannot exist."""
+    name = b"%020d" % number
+    return HEAD + b"x" * (LONG_LINE_BYTES - len(HEAD + name + TAIL)) + name + TAIL + end
 
 
 def chunks(asked):
