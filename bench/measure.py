@@ -1,21 +1,23 @@
 """Runs programs pinned to a core, counts their CPU seconds from outside, and takes medians of ratios.
 
 Seconds are user plus system time that the kernel counted for the process and the children it waited
-for (wait4). On a shared machine they say more than wall time. Nothing large may live in this process:
-Linux counts the memory of the parent into the peak of a child that has not started yet.
+for (wait4). On a shared machine they say more than wall time. `launch.py` stands between, for the sake of
+the peaks of memory.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 
 # Threads of numerical libraries; one pinned core gets one.
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 LOG_TAIL_BYTES = 2_000
+LAUNCH = pathlib.Path(__file__).resolve().with_name("launch.py")
 
 
 @dataclasses.dataclass
@@ -40,18 +42,16 @@ def run(command, core=None, threads=1):
     command = [str(part) for part in command]
     pinned = ["taskset", "-c", str(core), *command] if core is not None else command
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        start = time.monotonic()
-        process = subprocess.Popen(pinned, stdout=out, stderr=err, env=environment)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r") as note:
+        subprocess.run([sys.executable, "-I", "-S", LAUNCH, note.name, *pinned], stdout=out, stderr=err, env=environment)
+        found = json.loads(note.read() or '{"status": "nothing"}')
         out.seek(0)
         text = out.read().decode(errors="replace")
-        if process.returncode:
+        status = found.pop("status")
+        if status:
             err.seek(max(0, err.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{err.read().decode(errors='replace')}")
-    return Run(used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024, text)
+            raise Failed(f"{' '.join(command)} ended with {status}:\n{err.read().decode(errors='replace')}")
+    return Run(**found, output=text)
 
 
 def in_turns(rounds, engines):

@@ -5,6 +5,9 @@ over the lines between; reading twice, rendering, writing and syncing are all in
 loop alone: parse, look up, dump, write.
 """
 
+import itertools
+import json
+
 import measure
 import prepare
 
@@ -16,6 +19,13 @@ USERS = 20_000
 DIMENSION = 64
 K = 25
 PEER_LINES = 1_000_000
+COMPARED_LINES = 1_000
+
+
+def beginning(path):
+    """The first lines of an output, understood."""
+    with open(path, "rb") as file:
+        return [json.loads(line) for line in itertools.islice(file, COMPARED_LINES)]
 
 
 def run(context):
@@ -37,7 +47,7 @@ def run(context):
 
     def orjson():
         found = context.peer("lines", peer_input, answers, written)
-        same = written.read_bytes()[:1 << 16].replace(b" ", b"") == answers.read_bytes()[:1 << 17].replace(b" ", b"")[:1 << 16]
+        same = beginning(written) == beginning(answers)
         return {"seconds": found["render_cpu_seconds"] / found["lines"], "peak_memory_bytes": found["peak_memory_bytes"],
                 "bytes": written.stat().st_size / found["lines"], "same": same}
 
@@ -52,8 +62,8 @@ def run(context):
                      None if name == "kindred" else measure.ratio(rounds, "kindred", name, "seconds"),
                      max(one[name]["peak_memory_bytes"] for one in rounds) / 2**20])
     path = f"lines rendered to disk, {ITEMS:,} different queries"
-    return {"title": "Lines", "text": f"{size.lines:,} lines, k = {K}; orjson with {PEER_LINES:,}. The beginning of "
-            "both outputs is compared.",
+    return {"title": "Lines", "text": f"{size.lines:,} lines, k = {K}; orjson with {PEER_LINES:,}. The first "
+            f"{COMPARED_LINES:,} lines of both outputs are compared.",
             "tables": [{"title": "", "columns": ["engine", "M lines/s a core", "MB/s", "times what Kindred takes",
                                                  "peak memory MiB"], "rows": rows}],
             "goals": [goal(path, "a core", 3.0, rows[0][1], "M lines/s"), goal(path, "orjson", 2.5, rows[1][3])],

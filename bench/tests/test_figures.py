@@ -18,6 +18,10 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
 
 
 def test_cpu_seconds_and_memory_are_the_childs():
+    # What this process has in memory must not show in the peak of a small one.
+    large = bytearray(150 << 20)
+    large[::4096] = large[::4096]
+    assert measure.run(["true"]).peak_memory_bytes < 50 << 20
     done = measure.run([sys.executable, "-c", "x = bytearray(200 << 20); x[::4096] = x[::4096]\nprint(sum(range(3_000_000)))"])
     assert done.output.strip() == str(sum(range(3_000_000)))
     assert 0 < done.cpu_seconds < done.wall_seconds + 1 and done.peak_memory_bytes > 200 << 20
