@@ -73,7 +73,7 @@ def main():
     context = Context(
         kindred=program.Kindred(pathlib.Path(asked.kindred).resolve(), work, asked.core), work=work,
         size=sizes.SIZES[asked.size], rounds=asked.rounds, spark=not asked.no_spark,
-        options=dict(option.split("=", 1) for option in asked.option)) if asked.sections != ["report"] else None
+        options=dict(option.split("=", 1) for option in asked.option), known=load(asked.results)) if asked.sections != ["report"] else None
     for name in asked.sections:
         if name == "report":
             shown = os.path.relpath(asked.results.resolve(), program.REPOSITORY)
@@ -83,7 +83,8 @@ def main():
         print(f"== {name}", file=sys.stderr, flush=True)
         # Read again: another section may have been added meanwhile.
         found = measure_section(name, context)
-        save(asked.results, load(asked.results) | {name: found})
+        context.known = load(asked.results) | {name: found}
+        save(asked.results, context.known)
         for table in found["tables"]:
             print(f"{table['title']}\n{report.table(table['columns'], table['rows'])}", flush=True)
 

@@ -1,25 +1,27 @@
-"""A formula for operators: what a segment job needs of time, memory and disk, fitted to runs.
+"""A formula for operators: what jobs and trainings need of time, memory and disk, fitted to runs.
 
-Each quantity is a sum of coefficients times counts that an operator knows before: users U, items m,
-dimension d, k, distinct queries q, lines n. Coefficients are not negative, and runs count by their
+Each quantity is a sum of coefficients times counts that an operator knows before: users, items,
+dimension, k, distinct queries, lines, events, and pairs of a user and an item in the history. Coefficients are not negative, and runs count by their
 relative error, so that small runs weigh as much as large ones.
 """
 
 import numpy as np
 
 # For each quantity: the counts its coefficients stand for, with the unit of one and its factor.
-FORMS = {
+JOB_FORMS = {
     "cpu_seconds": [
         ("start", lambda r: 1.0, "s", 1.0),
         ("user and dimension (open the model, pack it)", lambda r: r["users"] * r["dimension"], "ns", 1e9),
         ("distinct query, user and dimension (score)", lambda r: r["distinct"] * r["users"] * r["dimension"], "ps", 1e12),
         ("distinct query and result (rank)", lambda r: r["distinct"] * r["k"], "ns", 1e9),
+        ("pair of the history", lambda r: r["history"], "ns", 1e9),
         ("line (read, write)", lambda r: r["lines"], "ns", 1e9),
         ("byte written", lambda r: r["output_bytes"], "ns", 1e9)],
     "peak_memory_bytes": [
         ("start", lambda r: 1.0, "MiB", 2.0**-20),
         ("number of a vector", lambda r: (r["users"] + r["items"]) * r["dimension"], "bytes", 1.0),
         ("user", lambda r: r["users"], "bytes", 1.0),
+        ("pair of the history", lambda r: r["history"], "bytes", 1.0),
         ("distinct query", lambda r: r["distinct"], "bytes", 1.0),
         ("distinct query and result", lambda r: r["distinct"] * r["k"], "bytes", 1.0)],
     "output_bytes": [
@@ -27,21 +29,32 @@ FORMS = {
         ("line and result", lambda r: r["lines"] * r["k"], "bytes", 1.0)],
     "model_bytes": [
         ("number of a vector", lambda r: (r["users"] + r["items"]) * r["dimension"], "bytes", 1.0),
-        ("user and item", lambda r: r["users"] + r["items"], "bytes", 1.0)],
+        ("user and item", lambda r: r["users"] + r["items"], "bytes", 1.0),
+        ("pair of the history", lambda r: r["history"], "bytes", 1.0)],
+}
+TRAINING_FORMS = {
+    "cpu_seconds": [
+        ("start", lambda r: 1.0, "s", 1.0),
+        ("event", lambda r: r["events"], "µs", 1e6),
+        ("event and dimension", lambda r: r["events"] * r["dimension"], "ns", 1e9)],
+    "peak_memory_bytes": [
+        ("start", lambda r: 1.0, "MiB", 2.0**-20),
+        ("event", lambda r: r["events"], "bytes", 1.0),
+        ("number of a vector", lambda r: (r["users"] + r["items"]) * r["dimension"], "bytes", 1.0)],
 }
 
 
-def counts(run, what):
+def counts(form, run):
     """What the coefficients of a quantity are multiplied with, for one run."""
-    return np.array([count(run) for _, count, _, _ in FORMS[what]], float)
+    return np.array([count(run) for _, count, _, _ in form], float)
 
 
-def fit(runs):
+def fit(forms, runs):
     """Coefficients by quantity, by least squares of relative errors, none negative."""
     found = {}
-    for what in FORMS:
+    for what, form in forms.items():
         values = np.array([run[what] for run in runs], float)
-        left = np.stack([counts(run, what) for run in runs]) / values[:, None]
+        left = np.stack([counts(form, run) for run in runs]) / values[:, None]
         found[what] = not_negative(left, np.ones(len(runs))).tolist()
     return found
 
@@ -61,19 +74,19 @@ def not_negative(left, right):
     return solved / size
 
 
-def predicted(formula, run, what):
+def predicted(forms, formula, run, what):
     """What the formula says of one run."""
-    return float(counts(run, what) @ np.array(formula[what]))
+    return float(counts(forms[what], run) @ np.array(formula[what]))
 
 
-def errors(formula, runs, what):
+def errors(forms, formula, runs, what):
     """(runs, median and largest relative error) of a quantity."""
-    found = [abs(predicted(formula, run, what) / run[what] - 1) for run in runs]
+    found = [abs(predicted(forms, formula, run, what) / run[what] - 1) for run in runs]
     return len(found), float(np.median(found)), float(np.max(found))
 
 
-def described(formula):
+def described(forms, formula):
     """(quantity, what a coefficient is for, value, unit) line by line."""
-    for what, form in FORMS.items():
+    for what, form in forms.items():
         for (name, _, unit, factor), value in zip(form, formula[what]):
             yield what, name, value * factor, unit

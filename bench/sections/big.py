@@ -8,9 +8,12 @@ Training on the CSV, the job, and `verify.py` over every line of its output; all
 import json
 import sys
 
+import pyarrow.parquet
+
 import measure
 import prepare
 import program
+import sizing
 
 from .context import goal
 
@@ -50,6 +53,20 @@ def train(context, csv, items, folder, dimension, towers):
     return json.loads(kept.read_text())
 
 
+def foreseen(context, stats, folder):
+    """What the formula of the section `scaling` says of this job, where that has been run."""
+    formula = context.known.get("scaling", {}).get("formulas", {}).get("job")
+    if formula is None:
+        return []
+    run = {"lines": stats["lines"], "distinct": stats["distinct_queries"], "users": stats["users"], "items": stats["items"],
+           "dimension": stats["dimension"], "k": stats["k"], "output_bytes": stats["output_bytes"],
+           "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows}
+    says = lambda what: sizing.predicted(sizing.JOB_FORMS, formula, run, what)
+    return [["CPU seconds by the sizing formula", says("cpu_seconds")],
+            ["peak memory GiB by the sizing formula", says("peak_memory_bytes") / 2**30],
+            ["model files GiB by the sizing formula", says("model_bytes") / 2**30]]
+
+
 def described(context, done, stats, trained, checked, folder):
     model_gib = sum(file.stat().st_size for file in folder.iterdir()) / 2**30
     memory = done.peak_memory_bytes / 2**30
@@ -64,6 +81,7 @@ def described(context, done, stats, trained, checked, folder):
             ["training before: peak memory GiB", trained["peak_memory_bytes"] / 2**30],
             ["lines checked for order, count and echo", checked["lines"]],
             ["lines computed again in float64, all ids equal", checked["lines_compared"]]]
+    rows += foreseen(context, stats, folder)
     label = f"{stats['lines']:,} lines, {stats['users']:,} users, {stats['distinct_queries']:,} different items"
     goals = [goal(label, "the clock", -MINUTES, done.wall_seconds / 60, "minutes"),
              goal(label, "memory beside the model", -MEMORY_BESIDE_MODEL_GIB, memory - model_gib, "GiB")] \

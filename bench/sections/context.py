@@ -27,6 +27,8 @@ class Context:
     rounds: int
     spark: bool
     options: dict
+    # Results of the other sections, by name.
+    known: dict
 
     def peer(self, name, *arguments):
         """Runs a peer pinned to the core; the line of JSON it prints last."""

@@ -1,11 +1,14 @@
-"""How cost grows with lines, users, d and k, and a formula for operators that is checked against it.
+"""How cost grows with lines, users, d, k and events, and a formula for operators that is checked.
 
-One thing is varied at a time around one middle; every run is one process on one core, measured from
-outside. The coefficients of the formula (`sizing.py`) are fitted on every second run, and its error
-is shown on the others, which it has not seen.
+One thing is varied at a time around a middle; every run is one process on one core, measured from
+outside. Jobs run on plain factors of several sizes, and on models trained here, which have a history.
+The coefficients of the formula (`sizing.py`) are fitted on every second run, and its error is shown
+on the others, which it has not seen.
 """
 
 import pathlib
+
+import pyarrow.parquet
 
 import prepare
 import sizing
@@ -13,68 +16,112 @@ import sizing
 MIDDLE_LINES = 100_000
 MIDDLE_K = 25
 DIMENSIONS = (32, 64, 149, 256)
+# The same few items are asked for in all jobs on plain factors, so that lines cost reading and writing alone.
+ASKED_ITEMS = 5_000
+EVENTS_PER_USER = 20
+EVENTS_PER_ITEM = 200
+TRAINED_DIMENSION = 64
+TRAINED_DIMENSIONS = (32, 149)
 
 
 def run(context):
-    runs = [measured(context, point) for point in points(context)]
-    fitted, unseen = runs[::2], runs[1::2]
-    formula = sizing.fit(fitted)
-    rows = [[one["varied"], one["lines"], one["distinct"], one["users"], one["dimension"], one["k"], one["cpu_seconds"],
-             one["peak_memory_bytes"] / 2**20, one["output_bytes"] / 2**20, one["tiles"],
-             "fit" if one in fitted else "check"] for one in runs]
-    checks = [[what, *sizing.errors(formula, unseen, what)] for what in sizing.FORMS]
-    coefficients = [[what, name, value, unit] for what, name, value, unit in sizing.described(formula)]
-    return {"title": "Scaling and sizing", "text": "Segment jobs on models that exist: plain ALS factors, "
-            f"{context.size.items:,} items. Time is of one core; two take about half.",
+    jobs = [plain_job(context, point) for point in points(context)]
+    trainings = [trained(context, point) for point in training_points(context)]
+    jobs += [one.pop("job") for one in trainings]
+    formulas = {"job": sizing.fit(sizing.JOB_FORMS, jobs[::2]), "training": sizing.fit(sizing.TRAINING_FORMS, trainings[::2])}
+    checks, coefficients = [], []
+    for kind, forms, runs in [("job", sizing.JOB_FORMS, jobs), ("training", sizing.TRAINING_FORMS, trainings)]:
+        checks += [[kind, what, *sizing.errors(forms, formulas[kind], runs[1::2], what)] for what in forms]
+        coefficients += [[kind, *line] for line in sizing.described(forms, formulas[kind])]
+    return {"title": "Scaling and sizing", "text": "Jobs on models that exist, and trainings of iALS towers; seconds are "
+            "of one core, and two take about half. What the default setting adds to a training is its budget of "
+            "look-back epochs (`training.budget_tflops`).",
             "tables": [
-                {"title": "Runs", "columns": ["varied", "lines", "distinct", "users", "d", "k", "CPU s",
-                                              "peak memory MiB", "output MiB", "share of tiles computed", "used to"],
-                 "rows": rows},
+                {"title": "Jobs", "columns": ["varied", "lines", "distinct", "users", "d", "k", "pairs of the history",
+                                              "CPU s", "peak memory MiB", "output MiB", "share of tiles computed", "used to"],
+                 "rows": [[one["varied"], one["lines"], one["distinct"], one["users"], one["dimension"], one["k"],
+                           one["history"], one["cpu_seconds"], one["peak_memory_bytes"] / 2**20,
+                           one["output_bytes"] / 2**20, one["tiles"], use(place)] for place, one in enumerate(jobs)]},
+                {"title": "Trainings", "columns": ["events", "users", "items", "d", "CPU s", "peak memory MiB", "used to"],
+                 "rows": [[one["events"], one["users"], one["items"], one["dimension"], one["cpu_seconds"],
+                           one["peak_memory_bytes"] / 2**20, use(place)] for place, one in enumerate(trainings)]},
                 {"title": "The formula: each quantity is the sum of its coefficients times what they stand for",
-                 "columns": ["quantity", "for each", "coefficient", "unit"], "rows": coefficients},
-                {"title": "Its error on runs it has not seen", "columns": ["quantity", "runs", "median error", "largest error"],
-                 "rows": checks}],
-            "goals": [], "rounds": runs}
+                 "columns": ["of a", "quantity", "for each", "coefficient", "unit"], "rows": coefficients},
+                {"title": "Its error on runs it has not seen",
+                 "columns": ["of a", "quantity", "runs", "median error", "largest error"], "rows": checks}],
+            "goals": [], "rounds": {"jobs": jobs, "trainings": trainings}, "formulas": formulas}
+
+
+def use(place):
+    return "check" if place % 2 else "fit"
 
 
 def points(context):
-    """What to run: one thing varied at a time."""
+    """Jobs on plain factors: one thing varied at a time, no combination twice."""
     size = context.size
     middle = {"users": size.scaling_users[-2], "dimension": size.dimensions[-1], "k": MIDDLE_K, "lines": MIDDLE_LINES}
+    seen = []
     for varied, values in [("users", size.scaling_users), ("dimension", DIMENSIONS), ("k", size.scaling_ks),
                            ("lines", size.scaling_lines)]:
         for value in values:
-            yield middle | {varied: value, "varied": varied}
+            point = middle | {varied: value}
+            if point not in seen:
+                seen.append(point)
+                yield point | {"varied": varied}
 
 
-def measured(context, point):
-    """One run: what was asked for and what it cost."""
+def training_points(context):
+    """Events varied at one dimension, then the dimension at the middle number of events."""
+    events = context.size.scaling_events
+    yield from ({"events": count, "dimension": TRAINED_DIMENSION} for count in events)
+    yield from ({"events": events[1], "dimension": dimension} for dimension in TRAINED_DIMENSIONS)
+
+
+def plain_job(context, point):
+    """A job on plain factors: what was asked for and what it cost."""
     size, work = context.size, context.work
     csv = prepare.interactions(work, size.users, size.items, size.events)
     prefix = prepare.factors(work, csv, point["dimension"])
     if point["users"] < size.users:
         prefix = prepare.first_users(work, prefix, point["users"])
-    folder = prepare.model(work, prefix)
-    # Every run asks for the same few thousand items, so that lines cost reading and writing alone.
-    asked = prepare.queries(work, min(size.items, 5_000), point["lines"])
-    asked = widened(asked, min(size.items, 5_000), size.items)
-    done, stats = context.kindred.segment("--model-in", folder, "--input", asked, "--num-results", point["k"])
-    model_bytes = (folder / "model.safetensors").stat().st_size
-    return point | {"distinct": stats["distinct_queries"], "items": stats["items"], "cpu_seconds": done.cpu_seconds,
-                    "peak_memory_bytes": done.peak_memory_bytes, "output_bytes": stats["output_bytes"],
-                    "model_bytes": model_bytes, "score_seconds": stats["score_seconds"],
-                    "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)}
+    few = min(size.items, ASKED_ITEMS)
+    asked = widened(prepare.queries(work, few, point["lines"]), few, size.items)
+    return point | job(context, prepare.model(work, prefix), asked, point["k"])
+
+
+def job(context, folder, asked, k):
+    """Costs of a job, and the counts that the formula knows."""
+    done, stats = context.kindred.segment("--model-in", folder, "--input", asked, "--num-results", k)
+    return {"lines": stats["lines"], "distinct": stats["distinct_queries"], "users": stats["users"], "items": stats["items"],
+            "dimension": stats["dimension"], "k": k, "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows,
+            "cpu_seconds": done.cpu_seconds, "peak_memory_bytes": done.peak_memory_bytes,
+            "output_bytes": stats["output_bytes"], "model_bytes": sum(file.stat().st_size for file in folder.iterdir()),
+            "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)}
+
+
+def trained(context, point):
+    """A training and what it cost, with a job on its model as `job`."""
+    work, events = context.work, point["events"]
+    users, items = events // EVENTS_PER_USER, events // EVENTS_PER_ITEM
+    folder = work / f"scaling-model-e{events}-d{point['dimension']}"
+    asked = prepare.queries(work, items, MIDDLE_LINES)
+    done, _ = context.kindred.segment(
+        "--interactions", prepare.interactions(work, users, items, events), "--input", prepare.queries(work, items, 10),
+        "--hidden-dimension", point["dimension"], "--model-out", folder, settings={"training.model": "ials"})
+    return point | {"users": users, "items": items, "cpu_seconds": done.cpu_seconds,
+                    "peak_memory_bytes": done.peak_memory_bytes,
+                    "job": {"varied": "trained"} | job(context, folder, asked, MIDDLE_K)}
 
 
 def widened(path, few, many):
     """Queries for the first `few` items with the ids that they have among `many`."""
     extra = len(str(many - 1)) - len(str(few - 1))
+    wide = pathlib.Path(path).with_name(f"{path.stem}-of{many}.json")
     if extra == 0:
         return path
-    wide = pathlib.Path(path).with_name(f"{path.stem}-of{many}.json")
     if not wide.exists():
         with open(path, "rb") as source, open(wide, "wb") as target:
             while part := source.read(1 << 24):
                 part += source.readline()
-                target.write(part.replace(b'"i', b'"i' + b"0" * extra).replace(b'"i' + b"0" * extra + b"temId", b'"itemId'))
+                target.write(part.replace(b': "i', b': "i' + b"0" * extra))
     return wide

@@ -34,18 +34,18 @@ def test_the_formula_finds_the_coefficients_that_made_the_runs():
               for n in (1_000, 50_000, 1_000_000)]
     runs = []
     for users, dimension, k, lines, distinct in shapes:
-        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4,
+        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4, "history": 0.0,
                "output_bytes": lines * (40.0 + 11 * k)}
         run["cpu_seconds"] = 0.1 + 2e-9 * users * dimension + 3e-12 * distinct * users * dimension + 4e-8 * lines
         run["peak_memory_bytes"] = 3e7 + 4.0 * (users + 1e4) * dimension + 50 * users
         run["model_bytes"] = 4.0 * (users + 1e4) * dimension + 8 * (users + 1e4)
         runs.append(run)
-    formula = sizing.fit(runs[::2])
+    formula = sizing.fit(sizing.JOB_FORMS, runs[::2])
     assert formula["cpu_seconds"][2] == pytest.approx(3e-12, rel=0.01)
     assert formula["output_bytes"] == pytest.approx([40.0, 11.0])
     assert all(value >= 0 for values in formula.values() for value in values)
-    for what in sizing.FORMS:
-        count, median, largest = sizing.errors(formula, runs[1::2], what)
+    for what in sizing.JOB_FORMS:
+        count, median, largest = sizing.errors(sizing.JOB_FORMS, formula, runs[1::2], what)
         assert count == len(runs) // 2 and median <= largest < 0.01
 
 
