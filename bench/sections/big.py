@@ -60,6 +60,7 @@ def foreseen(context, stats, folder):
         return []
     run = {"lines": stats["lines"], "distinct": stats["distinct_queries"], "users": stats["users"], "items": stats["items"],
            "dimension": stats["dimension"], "k": stats["k"], "output_bytes": stats["output_bytes"],
+           "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1),
            "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows}
     says = lambda what: sizing.predicted(sizing.JOB_FORMS, formula, run, what)
     return [["CPU seconds by the sizing formula", says("cpu_seconds")],

@@ -34,9 +34,9 @@ def test_the_formula_finds_the_coefficients_that_made_the_runs():
               for n in (1_000, 50_000, 1_000_000)]
     runs = []
     for users, dimension, k, lines, distinct in shapes:
-        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4, "history": 0.0,
+        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4, "history": 0.0, "tiles": 1 / users**0.1,
                "output_bytes": lines * (40.0 + 11 * k)}
-        run["cpu_seconds"] = 0.1 + 2e-9 * users * dimension + 3e-12 * distinct * users * dimension + 4e-8 * lines
+        run["cpu_seconds"] = 0.1 + 2e-9 * users * dimension + 3e-12 * distinct * users * dimension * run["tiles"] + 4e-8 * lines
         run["peak_memory_bytes"] = 3e7 + 4.0 * (users + 1e4) * dimension + 50 * users
         run["model_bytes"] = 4.0 * (users + 1e4) * dimension + 8 * (users + 1e4)
         runs.append(run)
