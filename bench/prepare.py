@@ -49,13 +49,23 @@ def items_of(path):
     return path.with_name(path.name.replace("events", "items"))
 
 
-def queries(work, items, lines, *more):
+def queries(work, items, lines, *more, gzip=False):
     """Query lines; `more` are flags of `data/queries.py`."""
     flags = "".join(more).replace("--", "-").replace(".", "")
-    path = work / f"queries-i{items}-l{lines}{flags}.json"
+    path = work / f"queries-i{items}-l{lines}{flags}.json{'.gz' if gzip else ''}"
     return _once(path, lambda part: measure.run(
         [sys.executable, HERE / "data/queries.py", "--lines", lines, "--items", items, "--seed", SEED,
          "--out", part, *more]))
+
+
+def trained(kindred, csv, dimension, towers="ials"):
+    """A model that the program trained on a CSV, with its history and offsets."""
+    path = kindred.work / f"{towers}-d{dimension}-{csv.stem}"
+    if not (path / "card.json").exists():
+        items = len(items_of(csv).read_bytes().splitlines()) - 1
+        kindred.segment("--interactions", csv, "--input", queries(kindred.work, items, 10), "--model-out", path,
+                        "--hidden-dimension", dimension, threads=0, pinned=False, settings={"training.model": towers})
+    return path
 
 
 def pairs(work, csv):

@@ -62,7 +62,8 @@ def measure_section(name, context):
     found["measured_with"] = context.kindred.version() | {
         "date": datetime.date.today().isoformat(), "machine": measure.machine(), "size": context.size.name,
         "load_before": before, "load_after": measure.load_average(), "rounds": context.rounds,
-        "command": f"bench/run.py --size {context.size.name} --rounds {context.rounds} {name}"}
+        "command": f"bench/run.py --size {context.size.name} --rounds {context.rounds} "
+        + "".join(f"--option {key}={value} " for key, value in context.options.items()) + name}
     return found
 
 

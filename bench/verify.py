@@ -4,8 +4,9 @@
     bench/verify.py INPUT OUTPUT --model DIR [--k 25] [--sample 400] [--seed 1]
 
 Every line: the output has as many lines as the input has lines that are not blank, in the same order,
-and each repeats its input (byte for byte, or as a JSON string if it is no JSON object); a line without
-an error lists k users; equal inputs have equal answers. Lines are streamed: memory grows with the
+and each repeats its input (byte for byte, or as a JSON string if it is no JSON object); a line has an
+error exactly if it does not ask for an item of the model, and lists k users otherwise; equal inputs
+have equal answers. Lines are streamed: memory grows with the
 different inputs (a hash of 8 bytes each), not with the lines.
 
 A sample of the answered lines, drawn evenly: the list is computed again from the model's files by
@@ -69,8 +70,16 @@ def echo(line):
     return line[:LINE_BYTES_MAX].decode("utf-8", errors="replace")
 
 
-def check_error(number, line, out):
-    """A line with an error: it repeats the input, lists nobody and says why."""
+def asked_item(line):
+    """The item that a line asks for; None if it asks for nothing."""
+    if not is_object(line):
+        return None
+    item = json.loads(line).get("itemId")
+    return item if isinstance(item, str) else None
+
+
+def check_error(number, line, out, known):
+    """A line with an error: it had to have one, repeats the input, lists nobody and says why."""
     try:
         found = json.loads(out)
     except ValueError as error:
@@ -80,10 +89,12 @@ def check_error(number, line, out):
         raise Wrong(f"line {number}: the input is not repeated")
     if found["output"]["usersList"] or not isinstance(found["error"], str):
         raise Wrong(f"line {number}: neither an answer nor an error")
+    if asked_item(line) in known:
+        raise Wrong(f"line {number}: an error for an item that the model has")
 
 
-def check_lines(source, target, k, sample):
-    """Streams both files; gives {line number: (input, output)} of `sample`, and the counts."""
+def check_lines(source, target, k, sample, known):
+    """Streams both files; `known` are the items of the model. Gives {line number: (input, output)} of `sample`, and the counts."""
     answers, kept, errors, number = {}, {}, 0, 0
     wanted = iter(sorted(sample))
     next_wanted = next(wanted, -1)
@@ -94,15 +105,20 @@ def check_lines(source, target, k, sample):
         start = len(HEAD) + len(line)
         end = start + len(MIDDLE)
         if out[len(HEAD):start] == line and out[start:end] == MIDDLE and out.endswith(OK_END):
-            tail = hash(out[end:])
-            if answers.setdefault(hash(line), tail) != tail:
+            key, tail = hash(line), hash(out[end:])
+            before = answers.get(key)
+            if before is None:
+                if asked_item(line) not in known:
+                    raise Wrong(f"line {number}: an answer about an item that the model has not")
+                if len(answers) >= DISTINCT_MAX:
+                    raise Wrong(f"line {number}: more than {DISTINCT_MAX} different inputs")
+                answers[key] = tail
+            elif before != tail:
                 raise Wrong(f"line {number}: another answer than to an equal line before")
-            if len(answers) > DISTINCT_MAX:
-                raise Wrong(f"line {number}: more than {DISTINCT_MAX} different inputs")
             if out.count(b'","', end) != between or not out.startswith(HEAD):
                 raise Wrong(f"line {number}: the list has not {k} users")
         elif out.endswith(b"}\n"):
-            check_error(number, line, out)
+            check_error(number, line, out, known)
             errors += 1
         else:
             raise Wrong(f"line {number}: the output ends or is cut here")
@@ -142,7 +158,7 @@ def verify(source, target, folder, k, sample, seed):
     rng = np.random.default_rng(seed)
     chosen = {int(number) for number in rng.integers(count_lines(source), size=sample)}
     with opened(source) as lines, opened(target) as answers:
-        kept, lines_found, errors, distinct = check_lines(lines, answers, k, chosen)
+        kept, lines_found, errors, distinct = check_lines(lines, answers, k, chosen, frozenset(model.item_ids))
     streamed = time.monotonic()
     compared = check_sample(kept, model, k)
     return {"lines": lines_found, "line_errors": errors, "distinct_answered": distinct, "lines_compared": compared,

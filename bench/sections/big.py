@@ -2,7 +2,8 @@
 
 Training on the CSV, the job, and `verify.py` over every line of its output; all cores. Options:
 `lines`, `users`, `items`, `events`, `k`, `dimension`, `threads`, `memory` (handed to the program), `broken`
-(share of broken lines), `sample` (lines computed again), `model` (`ials` or `auto`).
+(share of broken lines; then also long ones, CRLF, no final newline), `gzip` (1 for a packed input),
+`sample` (lines computed again), `model` (`ials` or `auto`).
 """
 
 import json
@@ -32,7 +33,7 @@ def run(context):
     trained = train(context, prepare.interactions(work, users, items, events), items, folder, dimension, option("model", "ials"))
     broken = option("broken", 0.0)
     spoiled = ["--broken", str(broken), "--long", "100", "--crlf", "--no-final-newline"] if broken else []
-    asked, answers = prepare.queries(work, items, lines, *spoiled), work / "big.out"
+    asked, answers = prepare.queries(work, items, lines, *spoiled, gzip=bool(option("gzip", 0))), work / "big.out"
     memory = ["--memory", context.options["memory"]] if "memory" in context.options else []
     done, stats = context.kindred.segment("--model-in", folder, "--input", asked, "--num-results", k, *memory,
                                           threads=option("threads", 0), pinned=False, keep=answers)

@@ -10,6 +10,7 @@ import json
 import sys
 
 import numpy as np
+import pyarrow.parquet
 
 import measure
 import prepare
@@ -20,32 +21,36 @@ from .context import goal, share_of_core
 FEW_QUERIES = 6
 # With k this large the text of the answers outweighs the search, which is then taken from the statistics.
 K_BY_PHASE = 10_000
+K = 25
+# Lists of a large k are long; fewer of them are compared.
+VERIFIED_LARGE = 16
 CHECKS = program.REPOSITORY / "bench/checks.py"
 
 
 class Case:
-    """Factors, k and how many queries; engines that cost seconds a query."""
+    """A model directory, k and how many queries the program and every peer get. Peers read plain factors, of
+    which `prefix` is the prefix."""
 
-    def __init__(self, context, prefix, k, queries, peers, verified):
-        self.context, self.prefix, self.k, self.peers = context, prefix, k, peers
-        self.model = prepare.model(context.work, prefix)
-        self.users, self.dimension = np.load(f"{prefix}-users.npy", mmap_mode="r").shape
-        items = len(np.load(f"{prefix}-items.npy", mmap_mode="r"))
-        order = np.random.default_rng(5).permutation(items)
-        self.count = min(queries, items)
+    def __init__(self, context, model, k, queries, verified, prefix=None, peers=None):
+        self.context, self.model, self.k, self.prefix, self.peers = context, model, k, prefix, peers or {}
+        card = json.loads((model / "card.json").read_text())
+        self.users, self.dimension = card["users"], card["dimension"]
+        ids = pyarrow.parquet.read_table(model / "items.parquet").column(0)
+        order = np.random.default_rng(5).permutation(len(ids))
+        self.count = min(queries, len(ids))
         self.files = {}
-        for name, count in {"kindred": self.count, "few": FEW_QUERIES, **peers}.items():
-            self.files[name] = self._queries(name, order[:count], items)
-        self.verified = min(verified, self.count, *peers.values()) if peers else min(verified, self.count)
+        for name, count in {"kindred": self.count, "few": FEW_QUERIES, **self.peers}.items():
+            self.files[name] = self._queries(name, order[:count], ids)
+        self.verified = min(verified, self.count, *self.peers.values()) if self.peers else min(verified, self.count)
         self.truth = context.work / "truth.npz"
         self._check("truth", self.model, self.files["kindred"], self.verified, k, self.truth)
 
-    def _queries(self, name, numbers, items):
+    def _queries(self, name, numbers, ids):
         """Row numbers for peers, and lines for the program."""
         path = self.context.work / f"scored-{name}.npy"
         np.save(path, numbers)
-        width = len(str(items - 1))
-        path.with_suffix(".json").write_text("".join(f'{{"itemId": "i{n:0{width}d}"}}\n' for n in numbers))
+        path.with_suffix(".json").write_text(
+            "".join(json.dumps({"itemId": text}) + "\n" for text in ids.take(numbers).to_pylist()))
         return path
 
     def _check(self, *arguments):
@@ -113,23 +118,31 @@ def cases(context):
     """(title, Case, goals by engine) of what is measured, made one after another."""
     size, work = context.size, context.work
     csv = prepare.interactions(work, size.users, size.items, size.events)
-    dimension = size.dimensions[0]
     peers = {name: count for name, count in size.peer_queries.items() if name != "spark" or context.spark}
-    trained = prepare.factors(work, csv, dimension)
-    label = f"{size.users:,} users, d = {dimension}"
-    yield (f"Top 25, plain ALS factors, {label}", Case(context, trained, 25, size.queries, peers, size.verified_queries),
+    label = lambda dimension: f"{size.users:,} users, d = {dimension}"
+    first, *others = size.dimensions
+
+    def plain(prefix, k, queries, names, verified, counts=peers):
+        chosen = {name: counts[name] for name in names if name in counts}
+        return Case(context, prepare.model(work, prefix), k, queries, verified, prefix, chosen)
+
+    factors = prepare.factors(work, csv, first)
+    yield (f"Top {K}, plain ALS factors, {label(first)}", plain(factors, K, size.queries, peers, size.verified_queries),
            {"faiss": 8, "implicit": 12, "numpy": 30, "spark": 200})
-    for k, queries, peer_queries in size.large_ks:
-        few = {"implicit": peer_queries, "numpy": peer_queries}
-        yield (f"Top {k:,}, plain ALS factors, {label}", Case(context, trained, k, queries, few, 16), {"implicit": 4})
-    for dimension in size.dimensions[1:]:
-        few = {name: peers[name] for name in ("faiss", "implicit")}
-        yield (f"Top 25, plain ALS factors, {size.users:,} users, d = {dimension}",
-               Case(context, prepare.factors(work, csv, dimension), 25, size.queries, few, size.verified_queries), {})
-    plain = prepare.gaussian(work, size.users, size.gaussian_queries, size.dimensions[0])
-    few = {name: peers[name] for name in ("faiss", "implicit")}
-    yield (f"Top 25, Gaussian factors (nothing can be left out), {label}",
-           Case(context, plain, 25, size.gaussian_queries, few, size.verified_queries), {"peak": 0.85})
+    for k, queries, few in size.large_ks:
+        counts = {"implicit": few, "numpy": few}
+        yield (f"Top {k:,}, plain ALS factors, {label(first)}", plain(factors, k, queries, counts, VERIFIED_LARGE, counts),
+               {"implicit": 4})
+    for dimension in others:
+        yield (f"Top {K}, plain ALS factors, {label(dimension)}",
+               plain(prepare.factors(work, csv, dimension), K, size.queries, ("faiss", "implicit"), size.verified_queries), {})
+    gaussian = prepare.gaussian(work, size.users, size.gaussian_queries, first)
+    yield (f"Top {K}, Gaussian factors (nothing can be left out), {label(first)}",
+           plain(gaussian, K, size.gaussian_queries, ("faiss", "implicit"), size.verified_queries), {"peak": 0.85})
+    shipped = prepare.trained(context.kindred, csv, first)
+    for k, queries in [(K, size.queries), *((k, queries) for k, queries, _ in size.large_ks)]:
+        yield (f"Top {k:,}, the program's own iALS model with offsets and history, {label(first)}",
+               Case(context, shipped, k, queries, VERIFIED_LARGE), {})
 
 
 def run(context):

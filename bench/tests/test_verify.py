@@ -60,6 +60,16 @@ def lines_of(case):
     return case[3].splitlines(keepends=True)
 
 
+def refused(line):
+    """An error where there was an answer."""
+    return line.split(b', "output"')[0] + b', "output": {"usersList": []}, "error": "no"}\n'
+
+
+def answered(line, other):
+    """Another line's answer for the item that nobody has."""
+    return line.split(b', "output"')[0] + b', "output"' + other.split(b', "output"')[1] if b"nobody" in line else line
+
+
 @pytest.mark.parametrize("spoil, says", [
     (lambda lines: lines[:5] + lines[6:], "not repeated|neither an answer|input"),
     (lambda lines: lines[:5] + [lines[6], lines[5]] + lines[7:], "not repeated"),
@@ -67,6 +77,8 @@ def lines_of(case):
     (lambda lines: lines[:-1], "ends or is cut"),
     (lambda lines: lines[:3] + [lines[3].replace(b'["', b'["u1","', 1)] + lines[4:], "25 users|equal line"),
     (lambda lines: lines[:10] + [lines[10].replace(b"not json", b"not JSON")] + lines[11:], "not repeated"),
+    (lambda lines: lines[:7] + [refused(lines[7])] + lines[8:], "an error for an item"),
+    (lambda lines: [answered(line, lines[0]) for line in lines], "an answer about an item"),
 ])
 def test_a_dropped_swapped_added_cut_or_altered_line_is_named(case, spoil, says):
     with pytest.raises(verify.Wrong, match=says):
