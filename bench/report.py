@@ -35,9 +35,11 @@ def table(columns, rows):
 
 
 def goals(results):
-    """What every section set out to reach, and whether it did."""
+    """What every section set out to reach, and whether it did; goals are about the full size."""
     rows = []
     for name, section in results.items():
+        if section["measured_with"]["size"] != "full":
+            continue
         for goal in section["goals"]:
             bound = "at least" if goal["wanted"] >= 0 else "at most"
             rows.append([goal["path"], goal["against"], f"{bound} {number(abs(goal['wanted']))} {goal['unit']}",

@@ -65,5 +65,6 @@ def test_the_document_has_tables_goals_and_a_mark_where_others_used_the_machine(
                  "| b | 0.0123 |", "| c |  |", "## Things"]:
         assert line in text, line
     assert "others used" not in text
-    section["measured_with"]["load_before"] = 3.0
+    section["measured_with"] |= {"load_before": 3.0, "size": "small"}
+    assert "at least 4 times" not in report.document({"things": section}, "results.json")
     assert "others used" in report.document({"things": section}, "results.json")
