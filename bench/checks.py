@@ -55,8 +55,9 @@ def of_peer(folder, queries, truth_file, found_file):
     items, found = np.load(queries)[:count], found[:count]
     norms = np.linalg.norm(model.item_vectors[items].astype(np.float64), axis=1)
     tolerance = model.dimension * F32_ROUNDING * norms * model.user_norm_max()
-    scores = np.stack([exact.ordered_scores(model.item_vectors[item], model.user_vectors[users], model.user_offsets[users])
-                       for item, users in zip(items, found)])
+    scores = np.stack([
+        exact.ordered_scores(model.item_vectors[item], model.user_vectors[users], model.user_offsets[users])
+        for item, users in zip(items, found)])
     wrong = exact.wrong_by_more_than_rounding(found, scores, known["scores"][:count, -1], tolerance)
     return {"compared": count, "wrong": wrong}
 

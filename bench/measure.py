@@ -43,7 +43,8 @@ def run(command, core=None, threads=1):
     pinned = ["taskset", "-c", str(core), *command] if core is not None else command
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r") as note:
-        subprocess.run([sys.executable, "-I", "-S", LAUNCH, note.name, *pinned], stdout=out, stderr=err, env=environment)
+        launch = [sys.executable, "-I", "-S", LAUNCH, note.name]
+        subprocess.run([*launch, *pinned], stdout=out, stderr=err, env=environment)
         found = json.loads(note.read() or '{"status": "nothing"}')
         out.seek(0)
         text = out.read().decode(errors="replace")

@@ -59,8 +59,8 @@ class Model:
     def user_norm_max(self):
         if self._norm_max is None:
             blocks = range(0, len(self.user_vectors), NORM_ROWS_AT_ONCE)
-            self._norm_max = max(float(np.linalg.norm(
-                self.user_vectors[start:start + NORM_ROWS_AT_ONCE].astype(np.float64), axis=1).max()) for start in blocks)
+            part = lambda start: self.user_vectors[start:start + NORM_ROWS_AT_ONCE].astype(np.float64)
+            self._norm_max = max(float(np.linalg.norm(part(start), axis=1).max()) for start in blocks)
         return self._norm_max
 
 

@@ -9,7 +9,6 @@ all that decides its content. Work that needs much memory runs in a process of i
 """
 
 import pathlib
-import subprocess
 import sys
 
 import numpy as np

@@ -67,14 +67,19 @@ def measure_section(name, context):
     return found
 
 
+def context_of(asked, work):
+    """What the sections are given, from the arguments."""
+    return Context(
+        kindred=program.Kindred(pathlib.Path(asked.kindred).resolve(), work, asked.core), work=work,
+        size=sizes.SIZES[asked.size], rounds=asked.rounds, spark=not asked.no_spark,
+        options=dict(option.split("=", 1) for option in asked.option), known=load(asked.results))
+
+
 def main():
     asked = parse()
     work = asked.work.resolve() / "data"
     work.mkdir(parents=True, exist_ok=True)
-    context = Context(
-        kindred=program.Kindred(pathlib.Path(asked.kindred).resolve(), work, asked.core), work=work,
-        size=sizes.SIZES[asked.size], rounds=asked.rounds, spark=not asked.no_spark,
-        options=dict(option.split("=", 1) for option in asked.option), known=load(asked.results)) if asked.sections != ["report"] else None
+    context = context_of(asked, work) if asked.sections != ["report"] else None
     for name in asked.sections:
         if name == "report":
             shown = os.path.relpath(asked.results.resolve(), program.REPOSITORY)

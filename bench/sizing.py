@@ -1,8 +1,9 @@
 """A formula for operators: what jobs and trainings need of time, memory and disk, fitted to runs.
 
 Each quantity is a sum of coefficients times counts that an operator knows before: users, items,
-dimension, k, distinct queries, lines, events, and pairs of a user and an item in the history. Coefficients are not negative, and runs count by their
-relative error, so that small runs weigh as much as large ones.
+dimension, k, distinct queries, lines, events, and pairs of a user and an item in the history.
+Coefficients are not negative, and runs count by their relative error, so that small runs weigh as
+much as large ones.
 """
 
 import numpy as np

@@ -94,7 +94,11 @@ def check_error(number, line, out, known):
 
 
 def check_lines(source, target, k, sample, known):
-    """Streams both files; `known` are the items of the model. Gives {line number: (input, output)} of `sample`, and the counts."""
+    """Streams both files; `known` are the items of the model.
+
+    Gives {line number: (input, output)} of `sample`, and how many lines, errors and different answered
+    inputs there were.
+    """
     answers, kept, errors, number = {}, {}, 0, 0
     wanted = iter(sorted(sample))
     next_wanted = next(wanted, -1)
@@ -138,9 +142,10 @@ def check_sample(kept, model, k):
     users, _ = exact.top_users(model, items, k)
     for (number, found), expected in zip(answered, users):
         expected = [model.user_ids[user] for user in expected]
-        if found["output"]["usersList"] != expected:
-            place = next(p for p, (a, b) in enumerate(zip(found["output"]["usersList"], expected)) if a != b)
-            raise Wrong(f"line {number}: place {place} of the list is {found['output']['usersList'][place]}, "
+        listed = found["output"]["usersList"]
+        if listed != expected:
+            place = next(place for place in range(k) if listed[place] != expected[place])
+            raise Wrong(f"line {number}: place {place} of the list is {listed[place]}, "
                         f"and the model says {expected[place]}")
     return len(answered)
 

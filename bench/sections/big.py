@@ -16,21 +16,24 @@ import prepare
 import program
 import sizing
 
-from .context import goal
+from .context import goal, tile_share
 
 VERIFY = program.REPOSITORY / "bench/verify.py"
 MEMORY_BESIDE_MODEL_GIB = 2.0
 MINUTES = 6.0
+FULL = {"users": 1_000_000, "items": 750_000, "events": 50_000_000, "lines": 50_000_000}
+SMALL = {"users": 50_000, "items": 20_000, "events": 1_000_000, "lines": 1_000_000}
 
 
 def run(context):
     option = lambda name, default: type(default)(context.options.get(name, default))
     full = context.size.name == "full"
-    users, items = option("users", 1_000_000 if full else 50_000), option("items", 750_000 if full else 20_000)
-    events, lines = option("events", 50_000_000 if full else 1_000_000), option("lines", 50_000_000 if full else 1_000_000)
+    counts = FULL if full else SMALL
+    users, items, events, lines = (option(name, counts[name]) for name in ("users", "items", "events", "lines"))
     k, dimension = option("k", 25), option("dimension", 149)
     work, folder = context.work, context.work / f"big-model-u{users}-i{items}-e{events}-d{dimension}"
-    trained = train(context, prepare.interactions(work, users, items, events), items, folder, dimension, option("model", "ials"))
+    csv = prepare.interactions(work, users, items, events)
+    trained = train(context, csv, items, folder, dimension, option("model", "ials"))
     broken = option("broken", 0.0)
     spoiled = ["--broken", str(broken), "--long", "100", "--crlf", "--no-final-newline"] if broken else []
     asked, answers = prepare.queries(work, items, lines, *spoiled, gzip=bool(option("gzip", 0))), work / "big.out"
@@ -50,7 +53,7 @@ def train(context, csv, items, folder, dimension, towers):
         done, stats = context.kindred.segment(
             "--interactions", csv, "--input", prepare.queries(context.work, items, 10), "--model-out", folder,
             "--hidden-dimension", dimension, threads=0, pinned=False, settings={"training.model": towers})
-        kept.write_text(json.dumps(stats | {"cpu_seconds": done.cpu_seconds, "peak_memory_bytes": done.peak_memory_bytes}))
+        kept.write_text(json.dumps(stats | {"peak_memory_bytes": done.peak_memory_bytes}))
     return json.loads(kept.read_text())
 
 
@@ -59,10 +62,9 @@ def foreseen(context, stats, folder):
     formula = context.known.get("scaling", {}).get("formulas", {}).get("job")
     if formula is None:
         return []
-    run = {"lines": stats["lines"], "distinct": stats["distinct_queries"], "users": stats["users"], "items": stats["items"],
-           "dimension": stats["dimension"], "k": stats["k"], "output_bytes": stats["output_bytes"],
-           "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1),
-           "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows}
+    run = stats | {
+        "distinct": stats["distinct_queries"], "tiles": tile_share(stats),
+        "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows}
     says = lambda what: sizing.predicted(sizing.JOB_FORMS, formula, run, what)
     return [["CPU seconds by the sizing formula", says("cpu_seconds")],
             ["peak memory GiB by the sizing formula", says("peak_memory_bytes") / 2**30],
@@ -76,7 +78,7 @@ def described(context, done, stats, trained, checked, folder):
             ["different queries", stats["distinct_queries"]], ["users", stats["users"]], ["items", stats["items"]],
             ["wall seconds", done.wall_seconds], ["CPU seconds", done.cpu_seconds],
             ["scoring, wall seconds", stats["score_seconds"]], ["rendering, wall seconds", stats["render_seconds"]],
-            ["share of tiles computed", stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)],
+            ["share of tiles computed", tile_share(stats)],
             ["output GB", stats["output_bytes"] / 1e9], ["peak memory GiB", memory], ["model files GiB", model_gib],
             ["training before: import, wall seconds", trained["import_seconds"]],
             ["training before: training, wall seconds", trained["train_seconds"]],
@@ -89,7 +91,7 @@ def described(context, done, stats, trained, checked, folder):
              goal(label, "memory beside the model", -MEMORY_BESIDE_MODEL_GIB, memory - model_gib, "GiB")] \
         if context.size.name == "full" else []
     return {"title": "Fifty million lines" if context.size.name == "full" else "Many lines",
-            "text": f"k = {stats['k']}, d = {stats['dimension']}, all cores. Every line was checked, and a random sample "
-            "of the answers was computed again from the model's files in numpy.",
+            "text": f"k = {stats['k']}, d = {stats['dimension']}, all cores. Every line was checked, and a random "
+            "sample of the answers was computed again from the model's files in numpy.",
             "tables": [{"title": "", "columns": ["what", "figure"], "rows": rows}], "goals": goals,
             "rounds": [{"statistics": stats, "training": trained, "checked": checked}]}

@@ -46,6 +46,11 @@ def goal(path, against, wanted, found, unit="times"):
     return {"path": path, "against": against, "wanted": wanted, "found": found, "unit": unit, "met": bool(met)}
 
 
+def tile_share(stats):
+    """Which part of the score tiles the program computed."""
+    return stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)
+
+
 def share_of_core(done):
     """CPU seconds a wall second had in a run on one core: what its own wall figures must be multiplied
     with when others took turns on that core."""

@@ -42,6 +42,7 @@ def run(context):
     return {"title": "The whole job", "text": f"`kindred segment` from CSV to the answers of {QUERIES} queries, all "
             "cores, the default settings (d = 149, both towers, validation, metrics, final fit). Wall seconds depend "
             "on what else runs; CPU seconds do not.",
-            "tables": [{"title": "", "columns": ["events", "users", "items", "wall s", "CPU s", "import s", "train s",
-                                                 "score s", "peak memory GiB", "published by AWS, minutes"], "rows": rows}],
+            "tables": [{"title": "", "rows": rows, "columns": [
+                "events", "users", "items", "wall s", "CPU s", "import s", "train s", "score s", "peak memory GiB",
+                "published by AWS, minutes"]}],
             "goals": goals, "rounds": all_rounds}

@@ -48,8 +48,8 @@ def run(context):
     def orjson():
         found = context.peer("lines", peer_input, answers, written)
         same = beginning(written) == beginning(answers)
-        return {"seconds": found["render_cpu_seconds"] / found["lines"], "peak_memory_bytes": found["peak_memory_bytes"],
-                "bytes": written.stat().st_size / found["lines"], "same": same}
+        return {"seconds": found["render_cpu_seconds"] / found["lines"], "same": same,
+                "bytes": written.stat().st_size / found["lines"], "peak_memory_bytes": found["peak_memory_bytes"]}
 
     rounds = measure.in_turns(context.rounds, {"kindred": kindred, "orjson": orjson})
     if not all(one["orjson"]["same"] for one in rounds):

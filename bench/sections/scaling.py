@@ -13,6 +13,8 @@ import pyarrow.parquet
 import prepare
 import sizing
 
+from .context import tile_share
+
 MIDDLE_LINES = 100_000
 MIDDLE_K = 25
 DIMENSIONS = (32, 64, 149, 256)
@@ -24,32 +26,44 @@ TRAINED_DIMENSION = 64
 TRAINED_DIMENSIONS = (32, 149)
 
 
+JOB_COLUMNS = ["varied", "lines", "distinct", "users", "d", "k", "pairs of the history", "CPU s", "peak memory MiB",
+               "output MiB", "share of tiles computed", "used to"]
+TRAINING_COLUMNS = ["events", "users", "items", "d", "CPU s", "peak memory MiB", "used to"]
+
+
 def run(context):
     jobs = [plain_job(context, point) for point in points(context)]
     trainings = [trained(context, point) for point in training_points(context)]
     jobs += [one.pop("job") for one in trainings]
-    formulas = {"job": sizing.fit(sizing.JOB_FORMS, jobs[::2]), "training": sizing.fit(sizing.TRAINING_FORMS, trainings[::2])}
-    checks, coefficients = [], []
+    checks, coefficients, formulas = [], [], {}
     for kind, forms, runs in [("job", sizing.JOB_FORMS, jobs), ("training", sizing.TRAINING_FORMS, trainings)]:
-        checks += [[kind, what, *sizing.errors(forms, formulas[kind], runs[1::2], what)] for what in forms]
-        coefficients += [[kind, *line] for line in sizing.described(forms, formulas[kind])]
-    return {"title": "Scaling and sizing", "text": "Jobs on models that exist, and trainings of iALS towers; seconds are "
-            "of one core, and two take about half. What the default setting adds to a training is its budget of "
-            "look-back epochs (`training.budget_tflops`).",
+        formulas[kind] = formula = sizing.fit(forms, runs[::2])
+        checks += [[kind, what, *sizing.errors(forms, formula, runs[1::2], what)] for what in forms]
+        coefficients += [[kind, *line] for line in sizing.described(forms, formula)]
+    text = ("Jobs on models that exist, and trainings of iALS towers; seconds are of one core, and two take about "
+            "half. What the default setting adds to a training is its budget of look-back epochs (`training.budget_tflops`).")
+    formula_title = "The formula: each quantity is the sum of its coefficients times what they stand for"
+    return {"title": "Scaling and sizing", "text": text, "goals": [], "formulas": formulas,
+            "rounds": {"jobs": jobs, "trainings": trainings},
             "tables": [
-                {"title": "Jobs", "columns": ["varied", "lines", "distinct", "users", "d", "k", "pairs of the history",
-                                              "CPU s", "peak memory MiB", "output MiB", "share of tiles computed", "used to"],
-                 "rows": [[one["varied"], one["lines"], one["distinct"], one["users"], one["dimension"], one["k"],
-                           one["history"], one["cpu_seconds"], one["peak_memory_bytes"] / 2**20,
-                           one["output_bytes"] / 2**20, one["tiles"], use(place)] for place, one in enumerate(jobs)]},
-                {"title": "Trainings", "columns": ["events", "users", "items", "d", "CPU s", "peak memory MiB", "used to"],
-                 "rows": [[one["events"], one["users"], one["items"], one["dimension"], one["cpu_seconds"],
-                           one["peak_memory_bytes"] / 2**20, use(place)] for place, one in enumerate(trainings)]},
-                {"title": "The formula: each quantity is the sum of its coefficients times what they stand for",
-                 "columns": ["of a", "quantity", "for each", "coefficient", "unit"], "rows": coefficients},
+                {"title": "Jobs", "columns": JOB_COLUMNS, "rows": job_rows(jobs)},
+                {"title": "Trainings", "columns": TRAINING_COLUMNS, "rows": training_rows(trainings)},
+                {"title": formula_title, "columns": ["of a", "quantity", "for each", "coefficient", "unit"],
+                 "rows": coefficients},
                 {"title": "Its error on runs it has not seen",
-                 "columns": ["of a", "quantity", "runs", "median error", "largest error"], "rows": checks}],
-            "goals": [], "rounds": {"jobs": jobs, "trainings": trainings}, "formulas": formulas}
+                 "columns": ["of a", "quantity", "runs", "median error", "largest error"], "rows": checks}]}
+
+
+def job_rows(jobs):
+    names = ("varied", "lines", "distinct", "users", "dimension", "k", "history", "cpu_seconds")
+    return [[*(one[name] for name in names), one["peak_memory_bytes"] / 2**20, one["output_bytes"] / 2**20,
+             one["tiles"], use(place)] for place, one in enumerate(jobs)]
+
+
+def training_rows(trainings):
+    names = ("events", "users", "items", "dimension", "cpu_seconds")
+    return [[*(one[name] for name in names), one["peak_memory_bytes"] / 2**20, use(place)]
+            for place, one in enumerate(trainings)]
 
 
 def use(place):
@@ -92,11 +106,11 @@ def plain_job(context, point):
 def job(context, folder, asked, k):
     """Costs of a job, and the counts that the formula knows."""
     done, stats = context.kindred.segment("--model-in", folder, "--input", asked, "--num-results", k)
-    return {"lines": stats["lines"], "distinct": stats["distinct_queries"], "users": stats["users"], "items": stats["items"],
-            "dimension": stats["dimension"], "k": k, "history": pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows,
-            "cpu_seconds": done.cpu_seconds, "peak_memory_bytes": done.peak_memory_bytes,
-            "output_bytes": stats["output_bytes"], "model_bytes": sum(file.stat().st_size for file in folder.iterdir()),
-            "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)}
+    history = pyarrow.parquet.read_metadata(folder / "history.parquet").num_rows
+    return {name: stats[name] for name in ("lines", "users", "items", "dimension", "output_bytes")} | {
+        "distinct": stats["distinct_queries"], "k": k, "history": history, "tiles": tile_share(stats),
+        "cpu_seconds": done.cpu_seconds, "peak_memory_bytes": done.peak_memory_bytes,
+        "model_bytes": sum(file.stat().st_size for file in folder.iterdir())}
 
 
 def trained(context, point):

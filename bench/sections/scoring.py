@@ -16,7 +16,7 @@ import measure
 import prepare
 import program
 
-from .context import goal, share_of_core
+from .context import goal, share_of_core, tile_share
 
 FEW_QUERIES = 6
 # With k this large the text of the answers outweighs the search, which is then taken from the statistics.
@@ -72,7 +72,7 @@ class Case:
         outside = (many.cpu_seconds - few.cpu_seconds) / (self.count - FEW_QUERIES)
         return {"seconds": phase if self.k >= K_BY_PHASE else outside, "outside_seconds": outside,
                 "phase_seconds": phase, "peak_memory_bytes": many.peak_memory_bytes, "checked": checked["compared"],
-                "tiles": stats.get("tiles_computed", 0) / max(stats.get("tiles_total", 1), 1)}
+                "tiles": tile_share(stats)}
 
     def peer(self, name):
         found_file = self.context.work / "scored-found.npy"
@@ -104,9 +104,10 @@ class Case:
             peak = measure.median_of(rounds, lambda one: work / one[name]["seconds"] / one["peak"]["gflops"])
             wrong = sum(one[name].get("wrong", 0) for one in rounds)
             memory = max(one[name]["peak_memory_bytes"] for one in rounds)
-            found.append([name, self.count if name == "kindred" else self.peers[name], 1 / seconds, work / seconds, peak,
-                          None if name == "kindred" else measure.ratio(rounds, "kindred", name, "seconds"),
-                          memory / 2**30, f"{wrong} of {rounds[0][name]['checked'] * self.k}"])
+            times = None if name == "kindred" else measure.ratio(rounds, "kindred", name, "seconds")
+            queries = self.peers.get(name, self.count)
+            found.append([name, queries, 1 / seconds, work / seconds, peak, times, memory / 2**30,
+                          f"{wrong} of {rounds[0][name]['checked'] * self.k}"])
         return found
 
 
@@ -131,11 +132,12 @@ def cases(context):
            {"faiss": 8, "implicit": 12, "numpy": 30, "spark": 200})
     for k, queries, few in size.large_ks:
         counts = {"implicit": few, "numpy": few}
-        yield (f"Top {k:,}, plain ALS factors, {label(first)}", plain(factors, k, queries, counts, VERIFIED_LARGE, counts),
-               {"implicit": 4})
+        yield (f"Top {k:,}, plain ALS factors, {label(first)}",
+               plain(factors, k, queries, counts, VERIFIED_LARGE, counts), {"implicit": 4})
     for dimension in others:
         yield (f"Top {K}, plain ALS factors, {label(dimension)}",
-               plain(prepare.factors(work, csv, dimension), K, size.queries, ("faiss", "implicit"), size.verified_queries), {})
+               plain(prepare.factors(work, csv, dimension), K, size.queries, ("faiss", "implicit"),
+                     size.verified_queries), {})
     gaussian = prepare.gaussian(work, size.users, size.gaussian_queries, first)
     yield (f"Top {K}, Gaussian factors (nothing can be left out), {label(first)}",
            plain(gaussian, K, size.gaussian_queries, ("faiss", "implicit"), size.verified_queries), {"peak": 0.85})

@@ -48,7 +48,7 @@ class Case:
     def spark(self):
         found = self.context.peer("spark_als", self.pairs, self.dimension, self.context.size.spark_iterations)
         return {"seconds": found["iteration_cpu_seconds"], "peak_memory_bytes": found["peak_memory_bytes"],
-                "cpu_seconds": None, "recall": None}
+                "pairs": found["pairs"]}
 
 
 def run(context):
@@ -66,10 +66,11 @@ def run(context):
             engines.append("spark")
         all_rounds[dimension] = rounds
         for name in engines:
-            median = lambda key: measure.median_of(rounds, lambda one: one[name][key]) if rounds[0][name][key] is not None else None
+            median = lambda key: measure.median_of(rounds, lambda one: one[name][key])
             rows.append([dimension, name, median("seconds"),
                          None if name == "kindred" else measure.ratio(rounds, "kindred", name, "seconds"),
-                         median("recall"), max(one[name]["peak_memory_bytes"] for one in rounds) / 2**30])
+                         None if name == "spark" else median("recall"),
+                         max(one[name]["peak_memory_bytes"] for one in rounds) / 2**30])
             at_least = 20.0 if name == "spark" else wanted.get(dimension)
             if name != "kindred" and at_least:
                 goals.append(goal(f"iALS sweep, {size.events:,} events, d = {dimension}", name, at_least, rows[-1][3]))

@@ -56,6 +56,7 @@ def test_scores_are_added_in_four_sums():
 def test_only_what_rounding_cannot_explain_is_wrong():
     found = np.array([[4, 2, 9], [1, 1, 3]])
     scores = np.array([[5.0, 3.0, 2.9999], [9.0, 9.0, 8.0]])
-    check = lambda tolerance: exact.wrong_by_more_than_rounding(found, scores, np.array([3.0, 8.0]), np.full(2, tolerance))
+    cut = np.array([3.0, 8.0])
+    check = lambda tolerance: exact.wrong_by_more_than_rounding(found, scores, cut, np.full(2, tolerance))
     assert check(1e-3) == 1  # User 1 is there twice.
     assert check(1e-6) == 2  # And 2.9999 is not 3.

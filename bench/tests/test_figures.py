@@ -10,7 +10,7 @@ from sections.context import goal
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
-    rounds = [{"a": {"s": 1.0}, "b": {"s": 4.0}}, {"a": {"s": 2.0}, "b": {"s": 20.0}}, {"a": {"s": 1.0}, "b": {"s": 5.0}}]
+    rounds = [{"a": {"s": a}, "b": {"s": b}} for a, b in [(1.0, 4.0), (2.0, 20.0), (1.0, 5.0)]]
     assert measure.ratio(rounds, "a", "b", "s") == 5.0
     calls = []
     measure.in_turns(2, {"x": lambda: calls.append("x"), "y": lambda: calls.append("y")})
@@ -22,7 +22,8 @@ def test_cpu_seconds_and_memory_are_the_childs():
     large = bytearray(150 << 20)
     large[::4096] = large[::4096]
     assert measure.run(["true"]).peak_memory_bytes < 50 << 20
-    done = measure.run([sys.executable, "-c", "x = bytearray(200 << 20); x[::4096] = x[::4096]\nprint(sum(range(3_000_000)))"])
+    program = "x = bytearray(200 << 20); x[::4096] = x[::4096]; print(sum(range(3_000_000)))"
+    done = measure.run([sys.executable, "-c", program])
     assert done.output.strip() == str(sum(range(3_000_000)))
     assert 0 < done.cpu_seconds < done.wall_seconds + 1 and done.peak_memory_bytes > 200 << 20
     with pytest.raises(measure.Failed, match="nobody"):
@@ -34,9 +35,10 @@ def test_the_formula_finds_the_coefficients_that_made_the_runs():
               for n in (1_000, 50_000, 1_000_000)]
     runs = []
     for users, dimension, k, lines, distinct in shapes:
-        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4, "history": 0.0, "tiles": 1 / users**0.1,
-               "output_bytes": lines * (40.0 + 11 * k)}
-        run["cpu_seconds"] = 0.1 + 2e-9 * users * dimension + 3e-12 * distinct * users * dimension * run["tiles"] + 4e-8 * lines
+        run = {"users": users, "dimension": dimension, "k": k, "lines": lines, "distinct": distinct, "items": 1e4,
+               "history": 0.0, "tiles": 1 / users**0.1, "output_bytes": lines * (40.0 + 11 * k)}
+        scored = distinct * users * dimension * run["tiles"]
+        run["cpu_seconds"] = 0.1 + 2e-9 * users * dimension + 3e-12 * scored + 4e-8 * lines
         run["peak_memory_bytes"] = 3e7 + 4.0 * (users + 1e4) * dimension + 50 * users
         run["model_bytes"] = 4.0 * (users + 1e4) * dimension + 8 * (users + 1e4)
         runs.append(run)
@@ -56,10 +58,11 @@ def test_goals_say_whether_they_are_met_in_both_directions():
 
 def test_the_document_has_tables_goals_and_a_mark_where_others_used_the_machine():
     section = {"title": "Things", "text": "About things.", "goals": [goal("path", "peer", 4, 3.5)], "rounds": [],
-               "tables": [{"title": "All", "columns": ["what", "figure"], "rows": [["a", 1234.5], ["b", 0.01234], ["c", None]]}],
-               "measured_with": {"date": "2030-01-01", "version": "kindred 0", "commit": "abc", "size": "full", "rounds": 3,
-                                 "machine": {"processor": "P", "cores": 2, "memory_gib": 8.0}, "load_before": 0.1,
-                                 "load_after": 1.0, "command": "bench/run.py things"}}
+               "tables": [{"title": "All", "columns": ["what", "figure"],
+                           "rows": [["a", 1234.5], ["b", 0.01234], ["c", None]]}],
+               "measured_with": {"date": "2030-01-01", "version": "kindred 0", "commit": "abc", "size": "full",
+                                 "machine": {"processor": "P", "cores": 2, "memory_gib": 8.0}, "rounds": 3,
+                                 "load_before": 0.1, "load_after": 1.0, "command": "bench/run.py things"}}
     text = report.document({"things": section}, "results.json")
     for line in ["| path | peer | at least 4 times | 3.5 times | no | `bench/run.py things` |", "| a | 1,234 |",
                  "| b | 0.0123 |", "| c |  |", "## Things"]:

@@ -22,7 +22,8 @@ def job(model, lines):
         if not line:
             continue
         if not verify.is_object(line):
-            out += json.dumps({"input": verify.echo(line), "output": {"usersList": []}, "error": "bad"}).encode() + b"\n"
+            error = {"input": verify.echo(line), "output": {"usersList": []}, "error": "bad"}
+            out += json.dumps(error).encode() + b"\n"
         elif json.loads(line).get("itemId") not in row_of:
             out += b'{"input": ' + line + b', "output": {"usersList": []}, "error": "unknown"}\n'
         else:
