@@ -1,0 +1,1 @@
+"""The sections of the report, one module each; `context` says what they are given and give."""
