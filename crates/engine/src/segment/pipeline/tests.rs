@@ -10,6 +10,7 @@ use crate::model::{Card, History, Model, Parts};
 use crate::progress::Silent;
 use crate::score::Scorer;
 use kindred_types::time::Timestamp;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -181,6 +182,7 @@ fn options(dir: &Path, k: usize) -> SegmentOptions {
         max_records: 0,
         documented_format: false,
         scores: false,
+        memory_bytes: 64 << 20,
         block_bytes: 1 << 20,
         threads: 2,
         scratch_dir: dir.to_owned(),
