@@ -133,6 +133,18 @@ impl Client {
         self.json("kms", &format!("TrentService.{operation}"), input)
     }
 
+    /// The report of a job: what describing it leaves out.
+    pub(crate) fn job(&self, arn: &str) -> Result<Value, ClientError> {
+        let body = self.send(Outgoing {
+            service: "personalize",
+            method: "POST",
+            path: "/_/jobs".to_owned(),
+            headers: vec![("content-type", "application/x-amz-json-1.1")],
+            body: Bytes::from(serde_json::json!({"jobArn": arn}).to_string()),
+        })?;
+        serde_json::from_slice(&body).map_err(|error| self.transport(&error))
+    }
+
     fn json(
         &self,
         service: &'static str,

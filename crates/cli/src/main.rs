@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod evaluate;
 mod inputs;
+mod jobs;
 mod keys;
 mod sample;
 mod segment;
@@ -42,6 +43,8 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Access keys with rights of their own: make, list, rotate, switch off.
     Access(access::AccessArgs),
+    /// How far the jobs of a running server are, and what they did.
+    Jobs(jobs::JobsArgs),
     /// Manage the keys that encrypt: customer keys, `kmsKeyArn` in requests.
     Keys(keys::KeysArgs),
     /// Print the `export` lines that point any AWS client at a server of this machine.
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Access(args) => access::run(&args),
+        Command::Jobs(args) => jobs::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Env { data_dir } => serve::print_env(&data_dir),
         Command::Config { defaults: _ } => {

@@ -12,8 +12,8 @@ use kindred_engine::model::{AnyModel, AttributeModel, Model};
 use kindred_engine::segment::asked::{self, Answerer};
 use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
 use kindred_engine::selection::{Selection, SelectionRequest};
-use kindred_jobs::statistics;
 use kindred_jobs::training::{self, TrainRequest};
+use kindred_jobs::{peak_memory_bytes, statistics};
 use kindred_server::{Settings, parts};
 use kindred_types::filter::{Dataset as Named, Filter, FilterSchemas, Target};
 use kindred_types::interacted::{InteractedRule, NotARule};
@@ -77,7 +77,8 @@ pub(crate) struct SegmentArgs {
     /// Threads; 0 for all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Memory for finished rankings before they go to disk, for example 64MiB or 1GiB.
+    /// Memory for all but the model: what is read, ranked, rendered and waits to be written, for example
+    /// 256MiB or 2GiB [default: the setting segment.memory_mib]. What does not fit goes to disk.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
     /// Write the run's statistics here, as one JSON object.
@@ -212,7 +213,7 @@ impl Run<'_> {
         let selection = Selection::load(request, model.towers(), &self.progress)
             .map_err(|error| CliError::failed(error.to_string()))?;
         self.answer(&*asked::scorer(model, &selection), &selection, &mut figures)?;
-        statistics::complete(&mut figures, None);
+        statistics::complete(&mut figures, None, peak_memory_bytes());
         figures["wall_seconds"] = self.seconds_since(start).into();
         if let Some(path) = &self.args.stats {
             std::fs::write(path, format!("{figures}\n")).map_err(|error| place(path, &error))?;
@@ -321,7 +322,7 @@ impl Run<'_> {
         };
         let trained =
             training::train(&request, &out, &self.progress, &self.clock).map_err(failed)?;
-        statistics::complete(figures, Some(&trained.statistics));
+        statistics::complete(figures, Some(&trained.statistics), None);
         Ok(out)
     }
 
@@ -354,7 +355,8 @@ impl Run<'_> {
             max_records: settings.max_records,
             documented_format: settings.documented_format,
             scores: self.args.scores || self.settings.segment.scores,
-            block_bytes: self.args.memory.unwrap_or(settings.block_bytes),
+            memory_bytes: self.args.memory.unwrap_or(settings.memory_bytes),
+            block_bytes: settings.block_bytes,
             threads: self.threads(),
             scratch_dir: self.scratch.join("blocks"),
             scratch_vault: Default::default(),

@@ -69,6 +69,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
             "skipped_rows": report.skipped,
             "warnings": report.warnings,
             "import_seconds": job.seconds_since(start),
+            "wall_seconds": job.seconds_since(start),
+            "peak_memory_bytes": job.peak_memory_bytes(),
         }));
         tx.update(&done)?;
         Ok(())

@@ -30,6 +30,7 @@ mod store_io;
 mod system;
 mod train_job;
 pub mod training;
+mod uploads;
 mod vaults;
 
 pub use artifacts::{publish_directory, sync_directory};
@@ -42,4 +43,4 @@ pub use runner::{Parts, Runner};
 pub use segment_job::output_key;
 pub use settings::{JobQuotas, JobSettings, SegmentSettings, TrainingSettings};
 pub use store_io::{ObjectReader, ObjectWriter};
-pub use system::peak_memory_bytes;
+pub use system::{MemoryWatch, peak_memory_bytes};

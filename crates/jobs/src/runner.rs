@@ -8,6 +8,7 @@
 use crate::artifacts::{self, PublishLock};
 use crate::failure::Failure;
 use crate::measure::{self, Steps};
+use crate::system::MemoryWatch;
 use crate::{Buckets, JobSettings, Layout, import_job, segment_job, train_job};
 use kindred_catalog::records::{ImportJob, Record, SegmentJob, SolutionVersion, status};
 use kindred_catalog::{Catalog, Claim, Tx, WorkKind};
@@ -253,6 +254,7 @@ fn run(shared: &Shared, claim: &Claim) {
         shared,
         claim,
         control: &control,
+        memory: MemoryWatch::start(),
     };
     tracing::info!(arn = %claim.arn, kind = ?claim.kind, "job starts");
     let outcome = catch_unwind(AssertUnwindSafe(|| match claim.kind {
@@ -455,6 +457,7 @@ pub(crate) struct Job<'r> {
     shared: &'r Shared,
     claim: &'r Claim,
     control: &'r Control,
+    memory: MemoryWatch,
 }
 
 impl Job<'_> {
@@ -537,6 +540,11 @@ impl Job<'_> {
         }
     }
 
+    /// Peak memory of the process in bytes since this try started.
+    pub(crate) fn peak_memory_bytes(&self) -> Option<u64> {
+        self.memory.peak_bytes()
+    }
+
     /// Seconds since `start_ms` of the monotonic clock.
     pub(crate) fn seconds_since(&self, start_ms: u64) -> f64 {
         self.parts().clock.monotonic_ms().saturating_sub(start_ms) as f64 / 1000.0
@@ -549,11 +557,14 @@ impl Job<'_> {
 
 impl Progress for Job<'_> {
     fn report(&self, step: &str, done: u64, total: u64, detail: &str) {
-        let text =
-            serde_json::json!({"step": step, "done": done, "total": total, "detail": detail});
-        *lock(&self.control.progress) = text.to_string();
         let now_ms = self.parts().clock.monotonic_ms();
-        self.control.steps.enter(self.claim.kind, step, now_ms);
+        let steps = &self.control.steps;
+        let pace = steps.enter(self.claim.kind, step, (done, total), now_ms);
+        let text = serde_json::json!({
+            "step": step, "done": done, "total": total, "detail": detail,
+            "step_seconds": pace.step_seconds, "eta_seconds": pace.eta_seconds,
+        });
+        *lock(&self.control.progress) = text.to_string();
         let percent = done.saturating_mul(100) / total.max(1);
         let mut shown = lock(&self.control.shown);
         if shown.0 != step || percent >= shown.1 + LOG_PERCENT {

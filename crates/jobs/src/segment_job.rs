@@ -109,7 +109,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         let mut done: SegmentJob = tx.need(job.arn())?;
         let mut figures = serde_json::to_value(&statistics)
             .map_err(|error| Failure::Internal(error.to_string()))?;
-        crate::statistics::complete(&mut figures, version.statistics.as_ref());
+        let training = version.statistics.as_ref();
+        crate::statistics::complete(&mut figures, training, job.peak_memory_bytes());
         figures["wall_seconds"] = job.seconds_since(start).into();
         done.statistics = Some(figures);
         done.status = status::ACTIVE.to_owned();
@@ -134,6 +135,7 @@ fn options(parts: &Parts, record: &SegmentJob, scratch: PathBuf, vault: Vault) -
         max_records: settings.max_records,
         documented_format: settings.documented_format,
         scores: record.scores,
+        memory_bytes: settings.memory_bytes,
         block_bytes: settings.block_bytes,
         threads: parts.settings.engine_threads(),
         scratch_dir: scratch,
@@ -243,6 +245,7 @@ fn segment_failure(error: SegmentError) -> Failure {
         SegmentError::Stopped => Failure::Stopped,
         SegmentError::Input(reason) => Failure::Input(reason),
         SegmentError::Read { source, .. } | SegmentError::Write { source, .. } => source.into(),
+        SegmentError::Threads { source } => Failure::Retry(source.to_string()),
         SegmentError::Engine(error) => error.into(),
     }
 }

@@ -82,7 +82,9 @@ pub struct SegmentSettings {
     pub max_records: u64,
     /// Write `recommendedUsers` beside `usersList`, for readers written after the guide.
     pub documented_format: bool,
-    /// Bytes that finished rankings may take in memory before the next block starts.
+    /// Memory of a job beside the model.
+    pub memory_bytes: usize,
+    /// Most bytes of the rankings that are scored between two checkpoints.
     pub block_bytes: usize,
 }
 
@@ -91,6 +93,7 @@ impl Default for SegmentSettings {
         SegmentSettings {
             max_records: 50_000_000,
             documented_format: false,
+            memory_bytes: 1 << 30,
             block_bytes: 64 << 20,
         }
     }

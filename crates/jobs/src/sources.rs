@@ -4,6 +4,7 @@ use crate::store_io::ObjectReader;
 use kindred_engine::data::source::Source;
 use kindred_store::{ObjectMeta, Store};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One object of a job's input.
@@ -42,5 +43,11 @@ impl Source for ObjectSource {
             &self.bucket,
             self.meta.clone(),
         )))
+    }
+
+    fn open_range(&self, range: Range<u64>) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let reader =
+            ObjectReader::of_range(self.store.clone(), &self.bucket, self.meta.clone(), range);
+        Ok(Some(Box::new(reader)))
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! A reader pulls ranges and notices when the object changes under it. A writer publishes nothing
 //! until it is finished: small bodies in one put, larger ones as a multipart upload whose parts grow
-//! so that the limit of 10,000 suffices.
+//! so that the limit of 10,000 suffices. Parts are sent while the next ones are filled, see `uploads`.
 
 use crate::measure;
+use crate::uploads::Uploads;
 use bytes::{Buf, Bytes};
-use kindred_store::{Error, Location, ObjectMeta, PartTag, Store};
+use kindred_store::{Error, Location, ObjectMeta, Store};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,25 +20,38 @@ const PART_BYTES: usize = 8 << 20;
 /// Parts doubles in size after this many of one size: 10,000 parts hold more than 5 TiB.
 const PARTS_PER_SIZE: u32 = 1000;
 
-/// Reads one object from start to end.
+/// Reads one object, or a stretch of it, from start to end.
 #[derive(Debug)]
 pub struct ObjectReader {
     store: Arc<dyn Store>,
     location: Location,
     meta: ObjectMeta,
     position: u64,
+    end: u64,
     buffer: Bytes,
 }
 
 impl ObjectReader {
     /// Starts at the first byte of the object that `meta` described when it was listed.
     pub fn new(store: Arc<dyn Store>, bucket: &str, meta: ObjectMeta) -> Self {
+        let all = 0..meta.size;
+        ObjectReader::of_range(store, bucket, meta, all)
+    }
+
+    /// The same for the bytes `range`, clipped to the object's end.
+    pub fn of_range(
+        store: Arc<dyn Store>,
+        bucket: &str,
+        meta: ObjectMeta,
+        range: Range<u64>,
+    ) -> Self {
         let location = Location::new(bucket, meta.key.clone());
         ObjectReader {
             store,
             location,
+            position: range.start,
+            end: range.end.min(meta.size),
             meta,
-            position: 0,
             buffer: Bytes::new(),
         }
     }
@@ -44,8 +59,8 @@ impl ObjectReader {
 
 impl Read for ObjectReader {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        if self.buffer.is_empty() && self.position < self.meta.size {
-            let end = self.meta.size.min(self.position + READ_BYTES);
+        if self.buffer.is_empty() && self.position < self.end {
+            let end = self.end.min(self.position + READ_BYTES);
             self.buffer = self
                 .store
                 .read(&self.location, self.position..end, Some(&self.meta.etag))
@@ -62,14 +77,20 @@ impl Read for ObjectReader {
     }
 }
 
+/// A multipart upload that was started.
+#[derive(Debug)]
+struct Upload {
+    id: String,
+    parts: Uploads,
+}
+
 /// Writes one object that appears when [`ObjectWriter::finish`] returns.
 #[derive(Debug)]
 pub struct ObjectWriter {
     store: Arc<dyn Store>,
     location: Location,
     buffer: Vec<u8>,
-    upload: Option<String>,
-    parts: Vec<PartTag>,
+    upload: Option<Upload>,
     written: u64,
     journal: Option<PathBuf>,
     key: Option<String>,
@@ -84,7 +105,6 @@ impl ObjectWriter {
             location,
             buffer: Vec::new(),
             upload: None,
-            parts: Vec::new(),
             written: 0,
             journal,
             key: None,
@@ -106,56 +126,77 @@ impl ObjectWriter {
     pub fn finish(mut self) -> Result<ObjectMeta, Error> {
         let body = Bytes::from(std::mem::take(&mut self.buffer));
         measure::bytes_written(body.len());
-        let Some(upload) = self.upload.clone() else {
+        let Some(upload) = &mut self.upload else {
             return match &self.key {
                 Some(key) => self.store.put_with_key(&self.location, body, key),
                 None => self.store.put(&self.location, body),
             };
         };
         if !body.is_empty() {
-            self.upload_part(&upload, body)?;
+            upload.parts.send(body)?;
         }
+        let parts = upload.parts.finish()?;
         let meta = self
             .store
-            .complete_upload(&self.location, &upload, &self.parts)?;
+            .complete_upload(&self.location, &upload.id, &parts)?;
         self.upload = None;
         Ok(meta)
     }
 
     fn part_bytes(&self) -> usize {
-        PART_BYTES << (self.parts.len() as u32 / PARTS_PER_SIZE).min(9)
-    }
-
-    fn upload_part(&mut self, upload: &str, body: Bytes) -> Result<(), Error> {
-        let number = self.parts.len() as u32 + 1;
-        let part = self
-            .store
-            .upload_part(&self.location, upload, number, body)?;
-        self.parts.push(part);
-        Ok(())
+        let parts = self
+            .upload
+            .as_ref()
+            .map_or(0, |upload| upload.parts.parts());
+        PART_BYTES << (parts / PARTS_PER_SIZE).min(9)
     }
 
     fn flush_part(&mut self) -> Result<(), Error> {
-        let upload = match &self.upload {
-            Some(upload) => upload.clone(),
-            None => {
-                let upload = match &self.key {
-                    Some(key) => self.store.start_upload_with_key(&self.location, key),
-                    None => self.store.start_upload(&self.location),
-                }?;
-                self.upload = Some(upload.clone());
-                if let Some(journal) = &self.journal {
-                    note_upload(journal, &self.location, &upload).map_err(|source| Error::Io {
-                        path: journal.clone(),
-                        source,
-                    })?;
-                }
-                upload
-            }
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => none.insert(start_upload(
+                &self.store,
+                &self.location,
+                self.key.as_deref(),
+                self.journal.as_deref(),
+            )?),
         };
         let body = Bytes::from(std::mem::take(&mut self.buffer));
         measure::bytes_written(body.len());
-        self.upload_part(&upload, body)
+        upload.parts.send(body)
+    }
+}
+
+/// Starts an upload and notes it in the journal; if that fails, it is forgotten.
+fn start_upload(
+    store: &Arc<dyn Store>,
+    location: &Location,
+    key: Option<&str>,
+    journal: Option<&Path>,
+) -> Result<Upload, Error> {
+    let id = match key {
+        Some(key) => store.start_upload_with_key(location, key),
+        None => store.start_upload(location),
+    }?;
+    let noted = match journal {
+        Some(journal) => note_upload(journal, location, &id).map_err(|source| Error::Io {
+            path: journal.to_owned(),
+            source,
+        }),
+        None => Ok(()),
+    };
+    match noted.and_then(|()| Uploads::new(store, location, &id)) {
+        Ok(parts) => Ok(Upload { id, parts }),
+        Err(error) => {
+            abort(store, location, &id);
+            Err(error)
+        }
+    }
+}
+
+fn abort(store: &Arc<dyn Store>, location: &Location, upload: &str) {
+    if let Err(error) = store.abort_upload(location, upload) {
+        tracing::warn!(%location, %error, "cannot abort an unfinished upload");
     }
 }
 
@@ -179,10 +220,10 @@ impl Write for ObjectWriter {
 impl Drop for ObjectWriter {
     /// An upload that was not finished is forgotten, with its parts.
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take()
-            && let Err(error) = self.store.abort_upload(&self.location, &upload)
-        {
-            tracing::warn!(location = %self.location, %error, "cannot abort an unfinished upload");
+        if let Some(Upload { id, parts }) = self.upload.take() {
+            // First, so that no part arrives afterwards.
+            drop(parts);
+            abort(&self.store, &self.location, &id);
         }
     }
 }

@@ -60,7 +60,10 @@ pub(crate) fn run(job: &Job<'_>) -> Result<(), Failure> {
         version.status = status::ACTIVE.to_owned();
         version.model = Some(id);
         version.metrics = trained.metrics;
-        version.statistics = Some(trained.statistics);
+        let mut figures = trained.statistics;
+        figures["wall_seconds"] = seconds.into();
+        crate::statistics::complete(&mut figures, None, job.peak_memory_bytes());
+        version.statistics = Some(figures);
         version.updated = tx.now();
         tx.update(&version)?;
         Ok(())

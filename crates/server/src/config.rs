@@ -364,7 +364,10 @@ keys! {
         /// Write `scores`, the probability of each user, beside the users. The tag `kindred:scores`
         /// of a job overrides it.
         scores: bool = false,
-        /// Memory in MiB for finished rankings before they go to disk.
+        /// Memory in MiB of one job for all but the model: what is read, ranked, rendered and waits to be
+        /// written. What does not fit goes to disk and is read again.
+        memory_mib: u64 = 1024,
+        /// Most MiB of rankings between two checkpoints: what a killed job may have to rank again.
         block_mib: u64 = 64,
     }
 }
@@ -696,10 +699,16 @@ impl Settings {
             segment: SegmentSettings {
                 max_records: self.segment.max_records,
                 documented_format: self.segment.output_format == OutputFormat::Documented,
-                block_bytes: usize::try_from(self.segment.block_mib << 20).unwrap_or(usize::MAX),
+                memory_bytes: bytes_of_mib(self.segment.memory_mib),
+                block_bytes: bytes_of_mib(self.segment.block_mib),
             },
         }
     }
+}
+
+/// As many as there are, for a number that would be more.
+fn bytes_of_mib(mib: u64) -> usize {
+    usize::try_from(mib.saturating_mul(1 << 20)).unwrap_or(usize::MAX)
 }
 
 /// Reads a configuration file. Who can write it decides who may call, so not everybody may.

@@ -164,21 +164,22 @@ fn share_done(progress: &str) -> Option<(String, f64)> {
 fn process() -> String {
     let mut text = String::new();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for (field, name, help) in [
-        ("VmRSS:", "process_resident_memory_bytes", "Memory in use."),
+    let in_use = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map(|kib| kib << 10);
+    for (bytes, name, help) in [
+        (in_use, "process_resident_memory_bytes", "Memory in use."),
         (
-            "VmHWM:",
+            kindred_jobs::peak_memory_bytes(),
             "kindred_process_resident_memory_peak_bytes",
             "Most memory that was ever in use.",
         ),
     ] {
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        if let Some(kib) = kib {
+        if let Some(bytes) = bytes {
             gauge(&mut text, name, help);
-            let _ = writeln!(text, "{name} {}", kib << 10);
+            let _ = writeln!(text, "{name} {bytes}");
         }
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {

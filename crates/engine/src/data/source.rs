@@ -4,7 +4,8 @@
 //! unpacked here, with a limit on how much a small object may become.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
@@ -29,6 +30,13 @@ pub trait Source: Sync {
 
     /// The stored bytes from the beginning.
     fn open(&self) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The stored bytes in `range`, clipped to the end; nothing where what is before them would have
+    /// to be read, too. A source always gives ranges or never.
+    fn open_range(&self, range: Range<u64>) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let _ = range;
+        Ok(None)
+    }
 }
 
 /// The bytes of `source`, unpacked if need be.
@@ -80,6 +88,13 @@ impl Source for FileSource {
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(&self.path)?))
     }
+
+    fn open_range(&self, range: Range<u64>) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let bytes = range.end.saturating_sub(range.start);
+        Ok(Some(Box::new(file.take(bytes))))
+    }
 }
 
 /// Bytes in memory, for what is small or bundled with the program.
@@ -110,6 +125,14 @@ impl Source for MemorySource {
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(io::Cursor::new(self.bytes.clone())))
+    }
+
+    fn open_range(&self, range: Range<u64>) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let place =
+            |at: u64| usize::try_from(at).map_or(self.bytes.len(), |at| at.min(self.bytes.len()));
+        let (start, end) = (place(range.start), place(range.end));
+        let bytes = self.bytes.slice(start..end.max(start));
+        Ok(Some(Box::new(io::Cursor::new(bytes))))
     }
 }
 
@@ -163,6 +186,29 @@ mod tests {
         two.extend(packed(b"two\n"));
         assert_eq!(read("a.csv.gz", two.clone()).unwrap(), b"one\ntwo\n");
         assert_eq!(read("a.csv", two.clone()).unwrap(), two);
+    }
+
+    #[test]
+    fn ranges_are_clipped_to_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "0123456789").unwrap();
+        let file = FileSource::new(&path).unwrap();
+        let memory = MemorySource::new("a", "0123456789");
+        for source in [&file as &dyn Source, &memory] {
+            for (range, expected) in [
+                (0..3, "012"),
+                (4..10, "456789"),
+                (8..99, "89"),
+                (10..12, ""),
+                (50..60, ""),
+            ] {
+                let mut text = String::new();
+                let mut reader = source.open_range(range).unwrap().unwrap();
+                reader.read_to_string(&mut text).unwrap();
+                assert_eq!(text, expected);
+            }
+        }
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //!
 //! A run looks at its lines twice. The first time every line's question is noted and has a number, equal
 //! ones the same. The second time each line is given the number of its question, or the sentence that
-//! says why it has none. Which users a line chooses from is `audiences`'.
+//! says why it has none. Many workers look at lines at the same time, in any order. Which users a line
+//! chooses from is `audiences`'.
 
 use kindred_types::item_query;
-use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
+use super::item_ids::ItemIds;
+use super::numbered::Numbered;
+use super::remembered::Remembered;
 use crate::Error;
 use crate::model::{AnyModel, AttributeModel, Model};
 use crate::score::{AttributeGroup, AttributeScorer, Ranking, Scorer, Tiles, UserGroup};
@@ -28,8 +32,8 @@ pub trait Answerer: Sync {
     fn tiles(&self) -> Tiles;
     /// The member of a line that has the question.
     fn member(&self) -> Member;
-    /// An empty collection of questions.
-    fn questions(&self) -> Box<dyn Questions + '_>;
+    /// An empty collection of questions, which may remember texts of so many bytes.
+    fn questions(&self, remembered_bytes: usize) -> Box<dyn Questions + '_>;
 }
 
 /// A scorer for a model of either recipe that ranks the users whom the selection leaves for every line.
@@ -79,9 +83,9 @@ pub struct Group<'a> {
 }
 
 /// The questions of a run.
-pub trait Questions {
+pub trait Questions: Sync {
     /// Takes note of the question of a line and gives it a number; nothing if it cannot be answered.
-    fn note(&mut self, text: &str) -> Option<u32>;
+    fn note(&self, text: &str) -> Option<u32>;
     /// Ends the first look. The new numbers of the questions by their old ones, if there are new ones:
     /// the order that they have then does not depend on the order of the lines.
     ///
@@ -106,6 +110,8 @@ pub trait Questions {
     ) -> Result<Vec<Ranking>, Error>;
     /// Adds to the fingerprint what the questions are, beside their numbers.
     fn add_to(&self, hash: &mut Sha256);
+    /// Bytes that the questions take, about.
+    fn bytes(&self) -> usize;
 }
 
 impl Answerer for Scorer {
@@ -129,8 +135,9 @@ impl Answerer for Scorer {
         Member::ItemId
     }
 
-    fn questions(&self) -> Box<dyn Questions + '_> {
-        Box::new(Items { scorer: self })
+    fn questions(&self, _: usize) -> Box<dyn Questions + '_> {
+        let ids = ItemIds::new(Scorer::model(self).items());
+        Box::new(Items { scorer: self, ids })
     }
 }
 
@@ -155,24 +162,25 @@ impl Answerer for AttributeScorer {
         Member::ItemAttributes
     }
 
-    fn questions(&self) -> Box<dyn Questions + '_> {
+    fn questions(&self, remembered_bytes: usize) -> Box<dyn Questions + '_> {
         Box::new(Attributes {
             scorer: self,
-            numbers: FxHashMap::default(),
-            noted: 0,
+            numbers: Numbered::new(QUESTIONS_MAX),
+            remembered: Remembered::new(remembered_bytes),
             queries: Vec::new(),
         })
     }
 }
 
-/// Questions for items: the number of a question is that of its item, so there is nothing to keep.
+/// Questions for items: the number of a question is that of its item, so there is nothing to note.
 struct Items<'a> {
     scorer: &'a Scorer,
+    ids: ItemIds,
 }
 
 impl Questions for Items<'_> {
-    fn note(&mut self, id: &str) -> Option<u32> {
-        self.scorer.model().item(id)
+    fn note(&self, id: &str) -> Option<u32> {
+        self.ids.get(id)
     }
 
     fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
@@ -180,7 +188,7 @@ impl Questions for Items<'_> {
     }
 
     fn number(&self, id: &str) -> Result<u32, Refused> {
-        self.scorer.model().item(id).ok_or_else(|| {
+        self.ids.get(id).ok_or_else(|| {
             Refused::Line(format!(
                 "User error: Item {id} was not present when the solution version was created"
             ))
@@ -209,18 +217,22 @@ impl Questions for Items<'_> {
     }
 
     fn add_to(&self, _: &mut Sha256) {}
+
+    fn bytes(&self) -> usize {
+        self.ids.bytes()
+    }
 }
 
 /// Questions for attributes: the value numbers of each, so that one question written in two ways is
 /// one. A question that no item answers is kept, too: lines repeat it, and finding out costs.
 struct Attributes<'a> {
     scorer: &'a AttributeScorer,
-    /// The number of each question; nothing where no item has all the values.
-    numbers: FxHashMap<Box<[u32]>, Option<u32>>,
-    /// How many of them have a number.
-    noted: u32,
+    /// The number of each question; none where no item has all the values.
+    numbers: Numbered<Arc<[u32]>>,
+    /// What was found for texts: a number, or the sentence of the lines that have it.
+    remembered: Remembered<Result<u32, Arc<str>>>,
     /// The values of each question, the questions ascending.
-    queries: Vec<Box<[u32]>>,
+    queries: Vec<Arc<[u32]>>,
 }
 
 impl Attributes<'_> {
@@ -229,11 +241,12 @@ impl Attributes<'_> {
     }
 
     /// The values a line asks for, or the text of its error.
-    fn values(&self, text: &str) -> Result<Box<[u32]>, String> {
+    fn values(&self, text: &str) -> Result<Arc<[u32]>, String> {
         let query = item_query::parse(text)
             .map_err(|error| format!("User error: Invalid itemAttributes expression: {error}"))?;
         let values = self.model().index().resolve(&query);
-        values.map_err(|error| format!("User error: {error}"))
+        let values = values.map_err(|error| format!("User error: {error}"))?;
+        Ok(values.into())
     }
 
     fn has_items(&self, values: &[u32]) -> bool {
@@ -242,53 +255,57 @@ impl Attributes<'_> {
     }
 }
 
+/// The sentence of lines that ask for what no item has.
+fn no_item() -> String {
+    let reason = crate::attributes::Unanswerable::NoItem;
+    format!("User error: {reason}")
+}
+
 impl Questions for Attributes<'_> {
-    fn note(&mut self, text: &str) -> Option<u32> {
-        let values = self.values(text).ok()?;
-        if let Some(number) = self.numbers.get(&values) {
-            return *number;
+    fn note(&self, text: &str) -> Option<u32> {
+        if let Some(known) = self.remembered.get(text) {
+            return known.ok();
         }
-        if self.numbers.len() > QUESTIONS_MAX {
-            return None;
-        }
-        let number = self.has_items(&values).then_some(self.noted);
-        self.noted += u32::from(number.is_some());
-        self.numbers.insert(values, number);
-        number
+        let found = match self.values(text) {
+            Ok(values) => {
+                let number = self.numbers.note(&values, || self.has_items(&values));
+                // Too many questions end the run; what is remembered then does not matter.
+                number.ok_or_else(no_item)
+            }
+            Err(error) => Err(error),
+        };
+        let found = found.map_err(Arc::from);
+        self.remembered.keep(text, found.clone());
+        found.ok()
     }
 
     fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
-        if self.numbers.len() > QUESTIONS_MAX {
+        if self.numbers.is_full() {
             return Err(format!(
                 "Input asks for more than {QUESTIONS_MAX} different sets of attributes."
             ));
         }
-        let known = self.numbers.iter().filter(|(_, number)| number.is_some());
-        self.queries = known.map(|(values, _)| values.clone()).collect();
-        self.queries.sort_unstable();
-        let mut renumbered = vec![0; self.queries.len()];
-        for (query, new) in self.queries.iter().zip(0u32..) {
-            if let Some(Some(number)) = self.numbers.get_mut(query) {
-                renumbered[*number as usize] = new;
-                *number = new;
+        let (queries, renumbered) = self.numbers.close(Arc::clone);
+        self.queries = queries;
+        self.remembered.change(|found| {
+            if let Ok(number) = found {
+                *number = renumbered[*number as usize];
             }
-        }
+        });
         Ok(Some(renumbered))
     }
 
     fn number(&self, text: &str) -> Result<u32, Refused> {
+        if let Some(known) = self.remembered.get(text) {
+            return known.map_err(|error| Refused::Line(error.to_string()));
+        }
         let values = self.values(text).map_err(Refused::Line)?;
         let number = match self.numbers.get(&values) {
-            Some(number) => *number,
+            Some(number) => number,
             None if self.has_items(&values) => return Err(Refused::Unplanned),
             None => None,
         };
-        number.ok_or_else(|| {
-            Refused::Line(format!(
-                "User error: {}",
-                crate::attributes::Unanswerable::NoItem
-            ))
-        })
+        number.ok_or_else(|| Refused::Line(no_item()))
     }
 
     /// The head's scores are complete.
@@ -334,9 +351,16 @@ impl Questions for Attributes<'_> {
         }
         for query in &self.queries {
             hash.update((query.len() as u64).to_le_bytes());
-            for value in query {
+            for value in query.iter() {
                 hash.update(value.to_le_bytes());
             }
         }
+    }
+
+    fn bytes(&self) -> usize {
+        /// Of an entry of the map and the list beside its values.
+        const ENTRY_BYTES: usize = 80;
+        let values: usize = self.queries.iter().map(|values| values.len()).sum();
+        4 * values + ENTRY_BYTES * self.queries.len()
     }
 }

@@ -2,21 +2,22 @@
 //!
 //! Lines that bind the filter to the same values have the same audience. Whom an audience is made of
 //! is found when its questions are scored, not kept. The text of `filterValues` is remembered as long
-//! as there is room, so that lines that repeat it cost a look-up.
+//! as there is room, so that lines that repeat it cost a look-up. Many workers look at lines at the same
+//! time; the numbers that audiences have in the end do not depend on the order of the lines.
 
 use kindred_types::filter::{BoundFilter, FilterValues};
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::asked::Refused;
+use super::numbered::Numbered;
+use super::remembered::Remembered;
 use crate::selection::{Selection, UserFilter, UserSet};
 
 /// Most different sets of values in one run.
 const AUDIENCES_MAX: usize = 1_000_000;
 /// Most bytes of their texts together.
 const AUDIENCE_BYTES_MAX: usize = 256 << 20;
-/// Bytes of texts that are remembered with their audience or error.
-const REMEMBERED_BYTES: usize = 64 << 20;
 
 /// The audience of a run whose lines choose nothing.
 pub(crate) const EVERY_LINE: u32 = 0;
@@ -25,24 +26,24 @@ pub(crate) const EVERY_LINE: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Audiences<'a> {
     filter: Option<&'a UserFilter>,
-    numbers: FxHashMap<Arc<BoundFilter>, u32>,
+    numbers: Numbered<Arc<BoundFilter>>,
+    /// Bytes of what they are bound to.
+    bytes: AtomicUsize,
+    /// By their numbers, once all are noted.
     bound: Vec<Arc<BoundFilter>>,
-    bytes: usize,
-    full: bool,
-    remembered: FxHashMap<Box<str>, Result<u32, Box<str>>>,
-    remembered_bytes: usize,
+    /// What was found for texts: an audience, or the sentence of the lines that have it.
+    remembered: Remembered<Result<u32, Arc<str>>>,
 }
 
 impl<'a> Audiences<'a> {
-    pub(crate) fn new(selection: &'a Selection) -> Audiences<'a> {
+    /// Remembers texts of `remembered_bytes` bytes.
+    pub(crate) fn new(selection: &'a Selection, remembered_bytes: usize) -> Audiences<'a> {
         Audiences {
             filter: selection.filter_of_lines(),
-            numbers: FxHashMap::default(),
+            numbers: Numbered::new(AUDIENCES_MAX),
+            bytes: AtomicUsize::new(0),
             bound: Vec::new(),
-            bytes: 0,
-            full: false,
-            remembered: FxHashMap::default(),
-            remembered_bytes: 0,
+            remembered: Remembered::new(remembered_bytes),
         }
     }
 
@@ -51,55 +52,56 @@ impl<'a> Audiences<'a> {
         self.filter.is_none()
     }
 
+    fn is_full(&self) -> bool {
+        self.numbers.is_full() || self.bytes.load(Ordering::Relaxed) > AUDIENCE_BYTES_MAX
+    }
+
     /// The audience of a line with these `filterValues`; nothing if the line is in error.
-    pub(crate) fn note(&mut self, values: Option<&str>) -> Option<u32> {
+    pub(crate) fn note(&self, values: Option<&str>) -> Option<u32> {
         let Some(filter) = self.filter else {
             return Some(EVERY_LINE);
         };
         let text = values.unwrap_or_default();
         if let Some(known) = self.remembered.get(text) {
-            return known.as_ref().ok().copied();
+            return known.ok();
         }
-        let audience = match bind(filter, values) {
-            Ok(bound) => match self.numbers.get(&bound) {
-                Some(number) => Ok(*number),
-                None => {
-                    self.bytes += text.len();
-                    self.full |= self.bound.len() >= AUDIENCES_MAX;
-                    self.full |= self.bytes > AUDIENCE_BYTES_MAX;
-                    if self.full {
-                        return None;
-                    }
-                    let number = self.bound.len() as u32;
-                    let bound = Arc::new(bound);
-                    self.numbers.insert(Arc::clone(&bound), number);
-                    self.bound.push(bound);
-                    Ok(number)
-                }
-            },
-            Err(error) => Err(error.into_boxed_str()),
+        let found = match bind(filter, values) {
+            // Too many of them end the run.
+            Ok(_) if self.is_full() => return None,
+            Ok(bound) => {
+                let bound = Arc::new(bound);
+                let is_new = || {
+                    let bytes = written(&bound).len();
+                    self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    true
+                };
+                Ok(self.numbers.note(&bound, is_new)?)
+            }
+            Err(error) => Err(error.into()),
         };
-        let found = audience.as_ref().ok().copied();
-        if self.remembered_bytes + text.len() <= REMEMBERED_BYTES {
-            // An entry takes some room beside its text.
-            self.remembered_bytes += text.len() + 64;
-            self.remembered.insert(text.into(), audience);
-        }
-        found
+        self.remembered.keep(text, found.clone());
+        found.ok()
     }
 
-    /// Ends the first look.
+    /// Ends the first look; gives the new numbers of the audiences by their old ones.
     ///
     /// # Errors
     /// A sentence for the user, if there are too many audiences.
-    pub(crate) fn close(&self) -> Result<(), String> {
-        if self.full {
+    pub(crate) fn close(&mut self) -> Result<Vec<u32>, String> {
+        if self.is_full() {
             return Err(format!(
                 "Input has more than {AUDIENCES_MAX} different sets of filter values, or more than {} MiB of them.",
                 AUDIENCE_BYTES_MAX >> 20
             ));
         }
-        Ok(())
+        let (bound, renumbered) = self.numbers.close(|bound| written(bound));
+        self.bound = bound;
+        self.remembered.change(|found| {
+            if let Ok(number) = found {
+                *number = renumbered[*number as usize];
+            }
+        });
+        Ok(renumbered)
     }
 
     /// The audience of a line.
@@ -111,11 +113,18 @@ impl<'a> Audiences<'a> {
             return Ok(EVERY_LINE);
         };
         if let Some(known) = self.remembered.get(values.unwrap_or_default()) {
-            let known = known.as_ref().copied();
             return known.map_err(|error| Refused::Line(error.to_string()));
         }
         let bound = bind(filter, values).map_err(Refused::Line)?;
-        self.numbers.get(&bound).copied().ok_or(Refused::Unplanned)
+        let number = self.numbers.get(&Arc::new(bound)).flatten();
+        number.ok_or(Refused::Unplanned)
+    }
+
+    /// Bytes that the audiences take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Of an entry of the map and the list beside the values.
+        const ENTRY_BYTES: usize = 160;
+        self.bytes.load(Ordering::Relaxed) + ENTRY_BYTES * self.bound.len()
     }
 
     /// The users an audience is made of; nothing if it is everyone.
@@ -128,11 +137,16 @@ impl<'a> Audiences<'a> {
     pub(crate) fn add_to(&self, hash: &mut sha2::Sha256) {
         use sha2::Digest;
         for bound in &self.bound {
-            let text = format!("{bound:?}");
+            let text = written(bound);
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
     }
+}
+
+/// What is bound, in words that differ where it does.
+fn written(bound: &BoundFilter) -> String {
+    format!("{bound:?}")
 }
 
 fn bind(filter: &UserFilter, values: Option<&str>) -> Result<BoundFilter, String> {

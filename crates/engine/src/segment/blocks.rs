@@ -5,26 +5,28 @@
 //! and goes on behind them. A file that does not fit the plan (other queries, other k, other model)
 //! or its checksum is scored again.
 //!
-//! A block starts with a table of where its rankings end. A ranking is its users, best first, as 4
-//! bytes each; a job that writes scores has the scores of those users behind them, 4 bytes each as well.
-//!
-//! Blocks are mapped into memory. Those of a sealed vault cannot be: they are held in memory as they
-//! were written, up to a limit, and the files only serve the next try.
+//! A block starts with a table of where its rankings end, and the checksum of each. A ranking is its
+//! users, best first, as 4 bytes each; a job that writes scores has the scores of those users behind
+//! them, 4 bytes each as well. Rankings are read from the files one by one when they are asked for,
+//! and checked then, so that they take no memory however many there are.
 
 use crate::Error;
 use crate::score::Ranking;
 use kindred_store::Vault;
-use memmap2::Mmap;
+use kindred_store::files::VaultReader;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Length of the head: plan, block number, rankings, checksum of all behind it.
 const HEAD_BYTES: usize = 28;
-/// Most bytes of rankings that are held in memory because their files are sealed.
-const SEALED_BYTES_MAX: usize = 4 << 30;
-/// Length of an entry of the table: how many users there are up to the end of a ranking.
-const END_BYTES: usize = 8;
+/// Length of an entry of the table: how many users there are up to the end of a ranking, checksum.
+const ENTRY_BYTES: usize = 12;
+/// Most files that are kept open; others are opened for every ranking, which only many large blocks
+/// make necessary.
+const OPEN_FILES_MAX: usize = 128;
+/// Bytes of a block that are checked at once.
+const CHECK_BYTES: u64 = 1 << 20;
 
 /// The rankings of one job.
 #[derive(Debug)]
@@ -37,25 +39,33 @@ pub(crate) struct Blocks {
     /// Whether the scores are kept, too.
     scores: bool,
     vault: Vault,
-    mapped: Vec<Block>,
-    sealed_bytes: usize,
+    finished: Vec<Block>,
 }
 
-/// The bytes of one block.
+/// A finished block.
 #[derive(Debug)]
-enum Block {
-    Mapped(Mmap),
-    Held(Vec<u8>),
+struct Block {
+    queries: usize,
+    open: Option<VaultReader>,
 }
 
-impl std::ops::Deref for Block {
-    type Target = [u8];
+/// A ranking as it was stored.
+#[derive(Debug, Default)]
+pub(crate) struct StoredRanking {
+    bytes: Vec<u8>,
+    /// Length of what has the users.
+    users_bytes: usize,
+}
 
-    fn deref(&self) -> &[u8] {
-        match self {
-            Block::Mapped(map) => map,
-            Block::Held(bytes) => bytes,
-        }
+impl StoredRanking {
+    /// Users, best first.
+    pub(crate) fn users(&self) -> impl Iterator<Item = u32> + Clone {
+        words(&self.bytes[..self.users_bytes]).map(u32::from_le_bytes)
+    }
+
+    /// Their scores, if they are kept.
+    pub(crate) fn scores(&self) -> impl Iterator<Item = f32> + Clone {
+        words(&self.bytes[self.users_bytes..]).map(f32::from_le_bytes)
     }
 }
 
@@ -74,9 +84,13 @@ impl Blocks {
             block_len,
             scores,
             vault: vault.clone(),
-            mapped: Vec::new(),
-            sealed_bytes: 0,
+            finished: Vec::new(),
         })
+    }
+
+    /// Whether scores are kept.
+    pub(crate) fn has_scores(&self) -> bool {
+        self.scores
     }
 
     /// Bytes for one user of a ranking.
@@ -90,41 +104,53 @@ impl Blocks {
 
     /// Takes up the next block if an earlier try finished it with `queries` rankings.
     pub(crate) fn take_up(&mut self, queries: usize) -> Result<bool, Error> {
-        let block = self.mapped.len();
+        let block = self.finished.len();
         let path = self.path(block);
         if !path.exists() {
             return Ok(false);
         }
-        let found = if self.vault.is_sealed() {
-            match self.vault.read(&path) {
-                Ok(bytes) => Some(Block::Held(bytes)),
-                // What does not open was not written by an earlier try of this job.
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
-                Err(error) => return Err(Error::io(&path)(error)),
+        let checked = self
+            .vault
+            .open(&path)
+            .and_then(|file| Ok(self.fits(&file, block, queries)?.then_some(file)));
+        match checked {
+            Ok(Some(file)) => {
+                self.keep(queries, file);
+                return Ok(true);
             }
-        } else {
-            Some(Block::Mapped(map(&path)?))
-        };
-        let Some(found) = found.filter(|found| self.fits(found, block, queries)) else {
-            std::fs::remove_file(&path).map_err(Error::io(&path))?;
-            return Ok(false);
-        };
-        self.keep(found)?;
-        Ok(true)
+            // What does not open was not written by an earlier try of this job.
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                return Err(Error::io(&path)(error));
+            }
+            _ => {}
+        }
+        std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        Ok(false)
     }
 
-    fn fits(&self, bytes: &[u8], block: usize, queries: usize) -> bool {
-        let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else {
-            return false;
-        };
+    fn fits(&self, file: &VaultReader, block: usize, queries: usize) -> io::Result<bool> {
+        let table_bytes = (HEAD_BYTES + queries * ENTRY_BYTES) as u64;
+        if file.length() < table_bytes {
+            return Ok(false);
+        }
         let users = match queries.checked_sub(1) {
-            Some(last) if rest.len() >= queries * END_BYTES => end(bytes, last),
-            Some(_) => return false,
+            Some(last) => entry(file, last)?.0,
             None => 0,
         };
-        let body = users.checked_mul(self.user_bytes());
-        body.and_then(|body| body.checked_add(queries * END_BYTES)) == Some(rest.len())
-            && head == self.head(block, queries, crc32c::crc32c(rest))
+        let body = users.checked_mul(self.user_bytes() as u64);
+        if body.and_then(|body| body.checked_add(table_bytes)) != Some(file.length()) {
+            return Ok(false);
+        }
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        file.read_range(0..HEAD_BYTES as u64, &mut head)?;
+        let mut crc = 0;
+        let mut piece = Vec::new();
+        for from in (HEAD_BYTES as u64..file.length()).step_by(CHECK_BYTES as usize) {
+            piece.clear();
+            file.read_range(from..file.length().min(from + CHECK_BYTES), &mut piece)?;
+            crc = crc32c::crc32c_append(crc, &piece);
+        }
+        Ok(head == self.head(block, queries, crc))
     }
 
     fn head(&self, block: usize, queries: usize, crc: u32) -> [u8; HEAD_BYTES] {
@@ -136,111 +162,153 @@ impl Blocks {
         head
     }
 
-    /// Stores the next block.
+    /// Stores the next block; it is on disk when this returns.
     pub(crate) fn push(&mut self, rankings: &[Ranking]) -> Result<(), Error> {
-        let block = self.mapped.len();
-        let queries = rankings.len();
-        let users: usize = rankings.iter().map(|ranking| ranking.users.len()).sum();
-        let mut body = Vec::with_capacity(queries * END_BYTES + users * self.user_bytes());
-        let mut end = 0u64;
-        for ranking in rankings {
-            end += ranking.users.len() as u64;
-            body.extend(end.to_le_bytes());
-        }
-        for Ranking { users, scores } in rankings {
-            assert!(users.len() == scores.len(), "a user has a score");
-            body.extend(users.iter().flat_map(|user| user.to_le_bytes()));
-            if self.scores {
-                body.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
-            }
-        }
+        let block = self.finished.len();
+        let body = self.body(rankings);
         let path = self.path(block);
         let staged = path.with_extension("new");
-        let head = self.head(block, queries, crc32c::crc32c(&body));
+        let head = self.head(block, rankings.len(), crc32c::crc32c(&body));
         let write = || {
             let mut file = self.vault.create(&staged)?;
             file.write_all(&head)?;
             file.write_all(&body)?;
             file.finish()?;
             std::fs::rename(&staged, &path)?;
-            File::open(&self.dir)?.sync_all()
+            File::open(&self.dir)?.sync_all()?;
+            self.vault.open(&path)
         };
-        write().map_err(Error::io(&path))?;
-        if self.vault.is_sealed() {
-            self.keep(Block::Held([&head[..], &body].concat()))
-        } else {
-            self.keep(Block::Mapped(map(&path)?))
-        }
-    }
-
-    fn keep(&mut self, block: Block) -> Result<(), Error> {
-        if let Block::Held(bytes) = &block {
-            self.sealed_bytes += bytes.len();
-            if self.sealed_bytes > SEALED_BYTES_MAX {
-                return Err(Error::Data(format!(
-                    "The rankings of this job take more than {} GiB, the most that is held in memory where a customer key encrypts the dataset group. Ask for fewer users or items in one job.",
-                    SEALED_BYTES_MAX >> 30
-                )));
-            }
-        }
-        self.mapped.push(block);
+        let file = write().map_err(Error::io(&path))?;
+        self.keep(rankings.len(), file);
         Ok(())
     }
 
-    /// The ranking of the query at `position` among the distinct ones, best user first.
-    pub(crate) fn ranking(&self, position: usize) -> impl Iterator<Item = u32> {
-        let bytes = self.bytes_of(position);
-        words(&bytes[..bytes.len() / self.user_bytes() * 4]).map(u32::from_le_bytes)
+    fn body(&self, rankings: &[Ranking]) -> Vec<u8> {
+        let table_bytes = rankings.len() * ENTRY_BYTES;
+        let users: usize = rankings.iter().map(|ranking| ranking.users.len()).sum();
+        let mut body = Vec::with_capacity(table_bytes + users * self.user_bytes());
+        body.resize(table_bytes, 0);
+        let mut end = 0u64;
+        for (place, Ranking { users, scores }) in rankings.iter().enumerate() {
+            assert!(users.len() == scores.len(), "a user has a score");
+            let start = body.len();
+            body.extend(users.iter().flat_map(|user| user.to_le_bytes()));
+            if self.scores {
+                body.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
+            }
+            end += users.len() as u64;
+            let crc = crc32c::crc32c(&body[start..]);
+            let entry = &mut body[place * ENTRY_BYTES..(place + 1) * ENTRY_BYTES];
+            entry[..8].copy_from_slice(&end.to_le_bytes());
+            entry[8..].copy_from_slice(&crc.to_le_bytes());
+        }
+        body
     }
 
-    /// The scores that belong to [`Blocks::ranking`], if they are kept.
-    pub(crate) fn scores(&self, position: usize) -> Option<impl Iterator<Item = f32>> {
-        let bytes = self.bytes_of(position);
-        let scores = &bytes[bytes.len() / self.user_bytes() * 4..];
-        self.scores.then(|| words(scores).map(f32::from_le_bytes))
+    fn keep(&mut self, queries: usize, file: VaultReader) {
+        let open = (self.finished.len() < OPEN_FILES_MAX).then_some(file);
+        self.finished.push(Block { queries, open });
     }
 
-    fn bytes_of(&self, position: usize) -> &[u8] {
-        let bytes = &self.mapped[position / self.block_len];
+    /// The rankings in these places. Those of blocks without scores have none.
+    pub(crate) fn rankings(&self, places: std::ops::Range<usize>) -> Result<Vec<Ranking>, Error> {
+        let mut stored = StoredRanking::default();
+        places
+            .map(|place| {
+                self.read(place, &mut stored)?;
+                Ok(Ranking {
+                    users: stored.users().collect(),
+                    scores: stored.scores().collect(),
+                })
+            })
+            .collect()
+    }
+
+    /// Reads the ranking of the query at `position` among the distinct ones into `ranking`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what was written.
+    pub(crate) fn read(&self, position: usize, ranking: &mut StoredRanking) -> Result<(), Error> {
+        let number = position / self.block_len;
         let place = position % self.block_len;
-        let queries = read_u64(bytes, 16);
-        let from = place.checked_sub(1).map_or(0, |before| end(bytes, before));
-        let body = &bytes[HEAD_BYTES + queries * END_BYTES..];
-        &body[from * self.user_bytes()..end(bytes, place) * self.user_bytes()]
+        let Block { queries, open } = &self.finished[number];
+        let again;
+        let file = match open {
+            Some(file) => file,
+            None => {
+                let path = self.path(number);
+                again = self.vault.open(&path).map_err(Error::io(&path))?;
+                &again
+            }
+        };
+        let intact = self.read_from(file, *queries, place, ranking);
+        if intact.map_err(|error| Error::io(&self.path(number))(error))? {
+            return Ok(());
+        }
+        let detail = format!("ranking {place} has another checksum");
+        Err(Error::damaged(&self.path(number), detail))
+    }
+
+    /// Says whether the ranking is what was written.
+    fn read_from(
+        &self,
+        file: &VaultReader,
+        queries: usize,
+        place: usize,
+        ranking: &mut StoredRanking,
+    ) -> io::Result<bool> {
+        let start = match place.checked_sub(1) {
+            Some(before) => entry(file, before)?.0,
+            None => 0,
+        };
+        let (end, crc) = entry(file, place)?;
+        let user_bytes = self.user_bytes() as u64;
+        let table_bytes = (HEAD_BYTES + queries * ENTRY_BYTES) as u64;
+        let users_max = file.length().saturating_sub(table_bytes) / user_bytes;
+        if start > end || end > users_max {
+            return Ok(false);
+        }
+        ranking.bytes.clear();
+        ranking.users_bytes = ((end - start) * 4) as usize;
+        let range = table_bytes + start * user_bytes..table_bytes + end * user_bytes;
+        file.read_range(range, &mut ranking.bytes)?;
+        Ok(crc32c::crc32c(&ranking.bytes) == crc)
     }
 }
 
-/// How many users there are up to the end of the ranking in a place of the block.
-fn end(block: &[u8], place: usize) -> usize {
-    read_u64(block, HEAD_BYTES + place * END_BYTES)
+/// How many users there are up to the end of the ranking in a place of the block, and its checksum.
+fn entry(block: &VaultReader, place: usize) -> io::Result<(u64, u32)> {
+    let from = (HEAD_BYTES + place * ENTRY_BYTES) as u64;
+    let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+    block.read_range(from..from + ENTRY_BYTES as u64, &mut bytes)?;
+    let (mut end, mut crc) = ([0; 8], [0; 4]);
+    end.copy_from_slice(&bytes[..8]);
+    crc.copy_from_slice(&bytes[8..]);
+    Ok((u64::from_le_bytes(end), u32::from_le_bytes(crc)))
 }
 
-fn read_u64(bytes: &[u8], at: usize) -> usize {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX)
-}
-
-fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> + Clone {
     bytes
         .chunks_exact(4)
         .map(|word| [word[0], word[1], word[2], word[3]])
-}
-
-#[allow(unsafe_code)]
-fn map(path: &Path) -> Result<Mmap, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    // SAFETY: the file lies in this job's own scratch directory, was renamed there complete, and
-    // nobody writes to it afterwards.
-    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn collect(blocks: &Blocks, position: usize) -> Vec<u32> {
-        blocks.ranking(position).collect()
+    fn read(blocks: &Blocks, position: usize) -> StoredRanking {
+        let mut ranking = StoredRanking::default();
+        blocks.read(position, &mut ranking).unwrap();
+        ranking
+    }
+
+    fn users(blocks: &Blocks, position: usize) -> Vec<u32> {
+        read(blocks, position).users().collect()
+    }
+
+    fn scores(blocks: &Blocks, position: usize) -> Vec<f32> {
+        read(blocks, position).scores().collect()
     }
 
     fn ranking<const N: usize>(users: [u32; N]) -> Ranking {
@@ -252,17 +320,18 @@ mod tests {
 
     #[test]
     fn finished_blocks_are_taken_up_and_foreign_or_damaged_ones_are_not() {
-        for scores in [false, true] {
+        for with_scores in [false, true] {
             let dir = tempfile::tempdir().unwrap();
-            let open = |plan| Blocks::new(dir.path(), plan, 3, scores, &Vault::plain()).unwrap();
+            let open =
+                |plan| Blocks::new(dir.path(), plan, 3, with_scores, &Vault::plain()).unwrap();
             let mut blocks = open(7);
             assert!(!blocks.take_up(3).unwrap());
             blocks
                 .push(&[ranking([1, 2]), ranking([]), ranking([3])])
                 .unwrap();
             blocks.push(&[ranking([5, 6, 7])]).unwrap();
-            for (position, users) in [&[1, 2][..], &[], &[3], &[5, 6, 7]].iter().enumerate() {
-                assert_eq!(collect(&blocks, position), *users);
+            for (position, expected) in [&[1, 2][..], &[], &[3], &[5, 6, 7]].iter().enumerate() {
+                assert_eq!(users(&blocks, position), *expected);
             }
 
             let mut again = open(7);
@@ -271,11 +340,14 @@ mod tests {
                     && again.take_up(1).unwrap()
                     && !again.take_up(1).unwrap()
             );
-            assert_eq!(collect(&again, 2), [3]);
-            let kept = |position| again.scores(position).map(Iterator::collect::<Vec<f32>>);
-            assert_eq!(kept(1), scores.then(Vec::new));
-            assert_eq!(kept(2), scores.then(|| vec![-1.5]));
-            assert_eq!(kept(3), scores.then(|| vec![-2.5, -3.0, -3.5]));
+            assert_eq!(users(&again, 2), [3]);
+            let expected: &[f32] = if with_scores {
+                &[-2.5, -3.0, -3.5]
+            } else {
+                &[]
+            };
+            assert!(scores(&again, 1).is_empty());
+            assert_eq!(scores(&again, 3), expected);
             drop((blocks, again));
 
             assert!(!open(8).take_up(3).unwrap());
@@ -294,5 +366,40 @@ mod tests {
                 assert!(!open(7).take_up(1).unwrap(), "length {length}");
             }
         }
+    }
+
+    #[test]
+    fn a_ranking_that_goes_bad_later_is_noticed_when_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut blocks = Blocks::new(dir.path(), 7, 2, true, &Vault::plain()).unwrap();
+        blocks.push(&[ranking([1, 2]), ranking([3])]).unwrap();
+        let path = dir.path().join("block-000000");
+        let whole = std::fs::read(&path).unwrap();
+        for damage in HEAD_BYTES..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[damage] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            let mut ranking = StoredRanking::default();
+            let read = [0, 1].map(|position| blocks.read(position, &mut ranking));
+            let damaged = |read: &Result<(), Error>| matches!(read, Err(Error::Damaged { .. }));
+            assert!(read.iter().any(damaged), "byte {damage}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(users(&blocks, 1), [3]);
+    }
+
+    #[test]
+    fn many_blocks_do_not_take_many_open_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut blocks = Blocks::new(dir.path(), 7, 1, false, &Vault::plain()).unwrap();
+        let count = OPEN_FILES_MAX as u32 + 5;
+        for user in 0..count {
+            blocks.push(&[ranking([user])]).unwrap();
+        }
+        for user in 0..count {
+            assert_eq!(users(&blocks, user as usize), [user]);
+        }
+        let open = blocks.finished.iter().filter(|block| block.open.is_some());
+        assert_eq!(open.count(), OPEN_FILES_MAX);
     }
 }

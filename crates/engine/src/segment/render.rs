@@ -28,6 +28,16 @@ impl UserFragments {
         let user = user as usize;
         &self.bytes[self.starts[user]..self.starts[user + 1]]
     }
+
+    /// Length of a list of users.
+    pub(crate) fn list_bytes(&self, users: &[u32]) -> usize {
+        users.iter().map(|&user| self.of(user).len() + 1).sum()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len() + 8 * self.starts.len()
+    }
 }
 
 /// Significant digits of a probability.
@@ -35,48 +45,83 @@ const SCORE_DIGITS: usize = 6;
 /// Probabilities below 10 to this power are written with an exponent.
 const PLAIN_EXPONENT_MIN: i32 = -4;
 
-/// Writes what follows the input in a line with a ranking. `log_rates` gives, in the order of the
-/// users, the log of the number of events that are expected of each; it must not ascend.
-pub(crate) fn push_ranking_tail(
-    line: &mut Vec<u8>,
-    users: impl Iterator<Item = u32>,
-    log_rates: Option<impl Iterator<Item = f64>>,
-    fragments: &UserFragments,
-    documented: bool,
-) {
-    line.extend_from_slice(b", \"output\": {\"usersList\": ");
-    let start = line.len();
-    line.push(b'[');
-    for (index, user) in users.enumerate() {
-        if index > 0 {
-            line.push(b',');
-        }
-        line.extend_from_slice(fragments.of(user));
-    }
-    line.push(b']');
-    if documented {
-        let end = line.len();
-        line.extend_from_slice(b", \"recommendedUsers\": ");
-        line.extend_from_within(start..end);
-    }
-    if let Some(log_rates) = log_rates {
-        push_scores(line, log_rates);
-    }
-    line.extend_from_slice(b"}, \"error\": null}\n");
+/// Users between two looks at whether a line should be handed on.
+const USERS_PER_LOOK: usize = 4096;
+
+/// How lines with rankings are written.
+#[derive(Debug)]
+pub(crate) struct TailForm {
+    /// Ids of all users.
+    pub(crate) fragments: UserFragments,
+    /// Write the list of users twice, as the documentation has it.
+    pub(crate) documented: bool,
 }
 
-fn push_scores(line: &mut Vec<u8>, log_rates: impl Iterator<Item = f64>) {
+impl TailForm {
+    /// Writes what follows the input in a line with a ranking. `log_rates` gives, in the order of the
+    /// users, the log of the number of events that are expected of each; it must not ascend. A ranking
+    /// may be long: `hand_on` is called now and then and may take from the line what is written.
+    pub(crate) fn push_ranking<E>(
+        &self,
+        line: &mut Vec<u8>,
+        users: impl Iterator<Item = u32> + Clone,
+        log_rates: Option<impl Iterator<Item = f64>>,
+        mut hand_on: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        line.extend_from_slice(b", \"output\": {\"usersList\": ");
+        self.push_users(line, users.clone(), &mut hand_on)?;
+        if self.documented {
+            line.extend_from_slice(b", \"recommendedUsers\": ");
+            self.push_users(line, users, &mut hand_on)?;
+        }
+        if let Some(log_rates) = log_rates {
+            push_scores(line, log_rates, &mut hand_on)?;
+        }
+        line.extend_from_slice(b"}, \"error\": null}\n");
+        Ok(())
+    }
+
+    fn push_users<E>(
+        &self,
+        line: &mut Vec<u8>,
+        users: impl Iterator<Item = u32>,
+        hand_on: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        line.push(b'[');
+        for (index, user) in users.enumerate() {
+            if index > 0 {
+                line.push(b',');
+                if index % USERS_PER_LOOK == 0 {
+                    hand_on(line)?;
+                }
+            }
+            line.extend_from_slice(self.fragments.of(user));
+        }
+        line.push(b']');
+        Ok(())
+    }
+}
+
+fn push_scores<E>(
+    line: &mut Vec<u8>,
+    log_rates: impl Iterator<Item = f64>,
+    hand_on: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     line.extend_from_slice(b", \"scores\": [");
     let mut last = 1.0;
     for (index, log_rate) in log_rates.enumerate() {
         if index > 0 {
             line.push(b',');
+            if index % USERS_PER_LOOK == 0 {
+                hand_on(line)?;
+            }
         }
         // Rounding inside exp and expm1 must not make a later user look better than an earlier one.
         last = probability(log_rate).min(last);
         push_probability(line, last);
     }
     line.push(b']');
+    Ok(())
 }
 
 /// The probability of at least one event where exp(`log_rate`) are expected, if they come as a
@@ -138,6 +183,54 @@ mod tests {
 
     const NO_SCORES: Option<std::iter::Empty<f64>> = None;
 
+    fn push_ranking_tail(
+        line: &mut Vec<u8>,
+        users: impl Iterator<Item = u32> + Clone,
+        log_rates: Option<impl Iterator<Item = f64>>,
+        fragments: UserFragments,
+        documented: bool,
+    ) {
+        let form = TailForm {
+            fragments,
+            documented,
+        };
+        let whole = |_: &mut Vec<u8>| Ok::<(), std::convert::Infallible>(());
+        form.push_ranking(line, users, log_rates, whole).unwrap();
+    }
+
+    fn one_user() -> UserFragments {
+        UserFragments::new(&["7".into()])
+    }
+
+    #[test]
+    fn a_long_tail_is_handed_on_in_pieces() {
+        let form = TailForm {
+            fragments: one_user(),
+            documented: true,
+        };
+        let users = std::iter::repeat_n(0, 3 * USERS_PER_LOOK);
+        let log_rates = Some(users.clone().map(f64::from));
+        let mut whole = Vec::new();
+        let none = |_: &mut Vec<u8>| Ok::<(), ()>(());
+        form.push_ranking(&mut whole, users.clone(), log_rates.clone(), none)
+            .unwrap();
+        let (mut pieces, mut longest) = (Vec::new(), 0);
+        let mut line = Vec::new();
+        let take = |line: &mut Vec<u8>| {
+            longest = longest.max(line.len());
+            pieces.append(line);
+            Ok::<(), ()>(())
+        };
+        form.push_ranking(&mut line, users.clone(), log_rates.clone(), take)
+            .unwrap();
+        pieces.append(&mut line);
+        assert!(pieces == whole);
+        assert!(longest < 20 * USERS_PER_LOOK && whole.len() > 2 * longest);
+        let full = |_: &mut Vec<u8>| Err("full");
+        let failed = form.push_ranking(&mut line, users, log_rates, full);
+        assert_eq!(failed, Err("full"));
+    }
+
     #[test]
     fn lines_have_the_services_bytes() {
         let fragments = UserFragments::new(&["7".into(), "a\"b\\c\n".into(), "日本".into()]);
@@ -147,7 +240,7 @@ mod tests {
             &mut line,
             [2, 0, 1].into_iter(),
             NO_SCORES,
-            &fragments,
+            fragments,
             false,
         );
         push_input(&mut line, b"no \"json\"\xff", false);
@@ -163,7 +256,7 @@ mod tests {
     fn the_documented_form_has_the_list_twice() {
         let fragments = UserFragments::new(&["7".into()]);
         let mut line = Vec::new();
-        push_ranking_tail(&mut line, [0].into_iter(), NO_SCORES, &fragments, true);
+        push_ranking_tail(&mut line, [0].into_iter(), NO_SCORES, fragments, true);
         assert_eq!(
             String::from_utf8(line).unwrap(),
             ", \"output\": {\"usersList\": [\"7\"], \"recommendedUsers\": [\"7\"]}, \"error\": null}\n"
@@ -198,12 +291,11 @@ mod tests {
 
     #[test]
     fn scores_are_probabilities_that_never_ascend() {
-        let fragments = UserFragments::new(&["7".into()]);
         let scores = |log_rates: &[f64]| {
             let mut line = Vec::new();
             let users = log_rates.iter().map(|_| 0);
             let log_rates = Some(log_rates.iter().copied());
-            push_ranking_tail(&mut line, users, log_rates, &fragments, false);
+            push_ranking_tail(&mut line, users, log_rates, one_user(), false);
             let text = String::from_utf8(line).unwrap();
             let start = text.find("\"scores\"").unwrap();
             assert!(text.ends_with("}, \"error\": null}\n"));
@@ -230,7 +322,7 @@ mod tests {
         assert_eq!(scores(&[-5.0, 0.0]), "\"scores\": [0.0067153,0.0067153]");
         let mut line = Vec::new();
         let log_rates = Some([0.0].into_iter());
-        push_ranking_tail(&mut line, [0].into_iter(), log_rates, &fragments, true);
+        push_ranking_tail(&mut line, [0].into_iter(), log_rates, one_user(), true);
         assert_eq!(
             String::from_utf8(line).unwrap(),
             ", \"output\": {\"usersList\": [\"7\"], \"recommendedUsers\": [\"7\"], \"scores\": [0.632121]}, \"error\": null}\n"

@@ -1,4 +1,5 @@
-//! The control plane: `POST /` with a target header, JSON in and out.
+//! The control plane: `POST /` with a target header, JSON in and out; and `POST /_/jobs`, the reports
+//! of jobs, which have the same callers, rates and rights.
 
 use super::{JSON, Operation, RateLimiter, json_error, respond, run_blocking};
 use crate::audit::{Audit, Entry, SUCCESS, masked};
@@ -33,22 +34,72 @@ impl ControlPlane {
         body: Bytes,
         request_id: &str,
     ) -> Response<Body> {
-        let mut response = match self.run(&parts, body, request_id).await {
-            Ok(Some(text)) => respond(StatusCode::OK, JSON, text),
-            Ok(None) => respond(StatusCode::OK, JSON, String::new()),
-            Err(exception) => {
-                let status = exception.kind.status();
-                if status >= 500 {
-                    tracing::error!(request_id, error = %exception, "request failed");
-                } else {
-                    tracing::debug!(request_id, error = %exception, "request refused");
-                }
-                json_error(&exception, status)
-            }
-        };
+        let answer = self.run(&parts, body, request_id).await;
+        let mut response = answered(answer, request_id);
         let name = operation_name(&parts).unwrap_or("unknown").to_owned();
         response.extensions_mut().insert(Operation(name));
         response
+    }
+
+    /// Answers a request for the report of a job.
+    pub(super) async fn report(
+        &self,
+        parts: Parts,
+        body: Bytes,
+        request_id: &str,
+    ) -> Response<Body> {
+        let answer = self.run_report(&parts, body, request_id).await;
+        answered(answer.map(Some), request_id)
+    }
+
+    async fn run_report(
+        &self,
+        parts: &Parts,
+        body: Bytes,
+        request_id: &str,
+    ) -> Result<String, Exception> {
+        if parts.method != Method::POST {
+            return Err(Exception::unknown_operation(
+                "Reports of jobs take POST requests.",
+            ));
+        }
+        let context = self.admit(parts, &body, "ReportJob", request_id)?;
+        let (arn, kind) = ops::job_of(&body)?;
+        let (callers, audit) = (self.callers.clone(), self.audit.clone());
+        run_blocking(move || {
+            let caller = callers.caller(&context.access_key)?;
+            let answer = ops::job_report(&context, &caller, &arn, kind);
+            audit.write(&Entry {
+                action: format!("personalize:{}", kind.describe().0),
+                resource: arn,
+                outcome: outcome(&answer),
+                request_id: Some(context.request_id.clone()),
+                parameters: serde_json::from_slice(&body).ok().map(masked),
+                ..Entry::by(&caller)
+            });
+            Ok(answer?.to_string())
+        })
+        .await
+    }
+
+    /// What a request works with, if it is signed and not above its rate.
+    fn admit(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        operation: &str,
+        request_id: &str,
+    ) -> Result<Context, Exception> {
+        let access_key = self.verifier.verify(parts, body, &["personalize"])?;
+        if !self.limiter.admit(&access_key) {
+            telemetry::limited("personalize");
+            return Err(too_fast(operation));
+        }
+        tracing::debug!(request_id, operation, "request");
+        let mut context = self.context.clone();
+        context.access_key = access_key;
+        context.request_id = request_id.to_owned();
+        Ok(context)
     }
 
     async fn run(
@@ -58,27 +109,16 @@ impl ControlPlane {
         request_id: &str,
     ) -> Result<Option<String>, Exception> {
         let name = operation_name(parts)?.to_owned();
-        let access_key = self.verifier.verify(parts, &body, &["personalize"])?;
-        if !self.limiter.admit(&access_key) {
-            telemetry::limited("personalize");
-            return Err(too_fast(&name));
-        }
-        let mut context = self.context.clone();
-        context.access_key = access_key.clone();
-        context.request_id = request_id.to_owned();
-        tracing::debug!(request_id, operation = %name, "request");
+        let context = self.admit(parts, &body, &name, request_id)?;
         let (callers, audit) = (self.callers.clone(), self.audit.clone());
         run_blocking(move || {
-            let caller = callers.caller(&access_key)?;
+            let caller = callers.caller(&context.access_key)?;
             let answer = ops::authorize(&context, &caller, &name, &body)
                 .and_then(|()| ops::dispatch(&context, &name, &body));
             audit.write(&Entry {
                 action: format!("personalize:{name}"),
                 resource: ops::resource(&context, &name, &body),
-                outcome: match &answer {
-                    Ok(_) => SUCCESS.to_owned(),
-                    Err(exception) => exception.kind.name().to_owned(),
-                },
+                outcome: outcome(&answer),
                 request_id: Some(context.request_id.clone()),
                 parameters: serde_json::from_slice(&body).ok().map(masked),
                 ..Entry::by(&caller)
@@ -86,6 +126,28 @@ impl ControlPlane {
             Ok(answer?.map(|value| value.to_string()))
         })
         .await
+    }
+}
+
+fn answered(answer: Result<Option<String>, Exception>, request_id: &str) -> Response<Body> {
+    match answer {
+        Ok(text) => respond(StatusCode::OK, JSON, text.unwrap_or_default()),
+        Err(exception) => {
+            let status = exception.kind.status();
+            if status >= 500 {
+                tracing::error!(request_id, error = %exception, "request failed");
+            } else {
+                tracing::debug!(request_id, error = %exception, "request refused");
+            }
+            json_error(&exception, status)
+        }
+    }
+}
+
+fn outcome<T>(answer: &Result<T, Exception>) -> String {
+    match answer {
+        Ok(_) => SUCCESS.to_owned(),
+        Err(exception) => exception.kind.name().to_owned(),
     }
 }
 

@@ -83,6 +83,10 @@ impl Planes {
         let method = parts.method.clone();
         let mut response = match plane {
             Plane::Health => health(),
+            Plane::Jobs => match self.read_body(&parts, body).await {
+                Ok(body) => self.control.report(parts, body, &request_id).await,
+                Err(exception) => json_error(&exception, exception.kind.status()),
+            },
             Plane::Operator => self.operator.answer(&parts).await,
             Plane::S3 => self.s3.handle(Request::from_parts(parts, body)).await,
             Plane::Control => match self.read_body(&parts, body).await {

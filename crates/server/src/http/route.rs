@@ -1,6 +1,6 @@
 //! Which plane a request belongs to, decided from its head alone and before any check.
 //!
-//! In this order: the health path, the operator's paths, the target header, the service that the signature claims, a
+//! In this order: the health path, the reports of jobs, the operator's paths, the target header, the service that the signature claims, a
 //! form with an action; everything else is S3. Buckets named `events` or `users` therefore never
 //! collide with the paths of other planes.
 
@@ -12,6 +12,7 @@ use http::request::Parts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plane {
     Health,
+    Jobs,
     Operator,
     Control,
     Kms,
@@ -27,6 +28,7 @@ impl Plane {
     pub(super) fn name(self) -> &'static str {
         match self {
             Plane::Health => "health",
+            Plane::Jobs => "jobs",
             Plane::Operator => "operator",
             Plane::Control => "personalize",
             Plane::Kms => "kms",
@@ -43,6 +45,9 @@ pub(super) fn choose(parts: &Parts) -> Plane {
     let path = parts.uri.path();
     if path == "/_/health" {
         return Plane::Health;
+    }
+    if path == "/_/jobs" {
+        return Plane::Jobs;
     }
     if path.starts_with("/_/") {
         return Plane::Operator;
@@ -103,6 +108,8 @@ mod tests {
         let (personalize, s3, sts) = (signed("personalize"), signed("s3"), signed("sts"));
         let kms = signed("kms");
         check("GET", "/_/health", &[], Plane::Health);
+        check("POST", "/_/jobs", &[], Plane::Jobs);
+        check("GET", "/_/jobs/", &[], Plane::Operator);
         check("GET", "/_/nothing", &[], Plane::Operator);
         check("GET", "/_/metrics", &[], Plane::Operator);
         check(

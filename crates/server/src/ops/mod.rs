@@ -10,6 +10,7 @@ mod dataset;
 mod dataset_group;
 mod dataset_import_job;
 mod filter;
+mod job_report;
 mod location;
 mod lookup;
 mod paging;
@@ -22,6 +23,7 @@ mod tag;
 mod unsupported;
 
 pub(crate) use authorize::{authorize, resource};
+pub(crate) use job_report::{job_of, job_report};
 
 use crate::config::Settings;
 use crate::error::Exception;

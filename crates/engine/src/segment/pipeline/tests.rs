@@ -1,6 +1,7 @@
 //! The pipeline over memory: the specification's example, odd lines and files, changing inputs.
 
 mod attributes;
+mod bulk;
 mod filters;
 mod interruptions;
 
@@ -10,6 +11,7 @@ use crate::model::{Card, History, Model, Parts};
 use crate::progress::Silent;
 use crate::score::Scorer;
 use kindred_types::time::Timestamp;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -181,6 +183,7 @@ fn options(dir: &Path, k: usize) -> SegmentOptions {
         max_records: 0,
         documented_format: false,
         scores: false,
+        memory_bytes: 64 << 20,
         block_bytes: 1 << 20,
         threads: 2,
         scratch_dir: dir.to_owned(),
@@ -288,7 +291,7 @@ fn scores_are_written_beside_the_users_when_asked_for() {
     assert_eq!(outputs, [expected.as_str()]);
     // No room to keep rendered lines, one query per block: the same bytes.
     let narrow = SegmentOptions {
-        block_bytes: 0,
+        memory_bytes: 0,
         ..with.clone()
     };
     let (_, outputs) = segment(&scorer, &[("q", input)], &narrow, &Silent);
@@ -474,11 +477,18 @@ fn threads_and_memory_do_not_change_a_byte() {
     let (scorer, input) = many();
     let files: Files<'_> = &[("a", &input), ("b", &input[..999])];
     let mut seen: Option<Vec<String>> = None;
-    for (threads, block_bytes) in [(1, 1 << 20), (3, 8 * 20 * 7), (2, 0)] {
+    for (threads, block_bytes, memory_bytes) in [
+        (1, 1 << 20, 64 << 20),
+        (3, 8 * 20 * 7, 64 << 20),
+        (2, 0, 64 << 20),
+        (2, 1 << 20, 0),
+        (3, 8 * 20 * 7, 1 << 20),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let options = SegmentOptions {
             threads,
             block_bytes,
+            memory_bytes,
             ..options(dir.path(), 20)
         };
         let (statistics, outputs) = segment(&scorer, files, &options, &Silent);

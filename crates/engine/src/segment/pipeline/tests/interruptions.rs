@@ -104,6 +104,7 @@ impl Bench {
             max_records: 0,
             documented_format: false,
             scores: false,
+            memory_bytes: 64 << 20,
             block_bytes: 1 << 20,
             threads: 2,
             scratch_dir: scratch.path().join("blocks"),

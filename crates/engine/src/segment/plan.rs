@@ -1,0 +1,192 @@
+//! First pass over the lines: counts, checks, and collects what is asked.
+
+use super::asked::{Answerer, Member, Questions, Refused};
+use super::audiences::Audiences;
+use super::budget::Budget;
+use super::chunks::{Chunk, Chunks, Place};
+use super::distinct::{Distinct, Noted, Pairs};
+use super::ordered::{self, Event, Out, Work};
+use super::parse::{Query, parse};
+use super::pipeline::{SegmentError, SegmentOptions, SegmentStatistics, look};
+use crate::data::source::Source;
+use crate::progress::Progress;
+use crate::selection::Selection;
+
+/// What a source must not start with: it would be a JSON array.
+const ARRAY_START: u8 = b'[';
+
+/// The distinct queries of a run.
+pub(crate) struct Plan<'a> {
+    pub(crate) questions: Box<dyn Questions + 'a>,
+    pub(crate) audiences: Audiences<'a>,
+    /// Which questions are asked of which audiences.
+    pub(crate) distinct: Distinct,
+    /// Lines of each source that are not blank.
+    pub(crate) lines: Vec<u64>,
+}
+
+impl Plan<'_> {
+    /// The place of a line's answer, or the text of its error.
+    pub(crate) fn place(&self, text: &str, filter_values: Option<&str>) -> Result<usize, Refused> {
+        let question = self.questions.number(text)?;
+        let audience = self.audiences.find(filter_values)?;
+        let place = self.distinct.place(question, audience);
+        place.ok_or(Refused::Unplanned)
+    }
+
+    /// Bytes that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.questions.bytes() + self.audiences.bytes() + self.distinct.bytes()
+    }
+}
+
+/// Makes the plan; counts lines and queries in `statistics`.
+pub(crate) fn plan<'a>(
+    scorer: &'a dyn Answerer,
+    selection: &'a Selection,
+    sources: &[&dyn Source],
+    budget: &Budget,
+    options: &SegmentOptions,
+    progress: &dyn Progress,
+    statistics: &mut SegmentStatistics,
+) -> Result<Plan<'a>, SegmentError> {
+    let mut questions = scorer.questions(budget.remembered_bytes / 2);
+    let mut audiences = Audiences::new(selection, budget.remembered_bytes / 2);
+    let pairs = Pairs::default();
+    let reader = |_| Reader {
+        member: scorer.member(),
+        questions: &*questions,
+        audiences: &audiences,
+        noted: Noted::new(audiences.is_one(), &pairs),
+    };
+    let readers = (0..options.threads.max(1)).map(reader).collect();
+    let mut checks = Checks::new(sources, options.max_records);
+    let chunks = Chunks::new(sources, budget.chunk_bytes);
+    let readers = ordered::run(&chunks, readers, budget.queue_bytes, |event| match event {
+        Event::Piece(facts) => checks.add(facts),
+        Event::End(place) => checks.end(place, progress),
+    })?;
+    let noted = readers.into_iter().map(|reader| reader.noted).collect();
+    let input = SegmentError::Input;
+    let new_questions = questions.close().map_err(input)?;
+    let new_audiences = audiences.close().map_err(input)?;
+    let new_audiences = (!audiences.is_one()).then_some(&*new_audiences);
+    let distinct = Distinct::new(noted, &pairs, new_questions.as_deref(), new_audiences);
+    let distinct = distinct.map_err(input)?;
+    statistics.lines = checks.all_lines;
+    statistics.distinct_queries = distinct.len() as u64;
+    Ok(Plan {
+        questions,
+        audiences,
+        distinct,
+        lines: checks.lines,
+    })
+}
+
+/// What a stretch has beside queries.
+#[derive(Debug, Default)]
+struct Facts {
+    lines: u64,
+    /// Whether there are JSON objects among them.
+    objects: bool,
+    /// First byte of the first line.
+    first: Option<u8>,
+}
+
+/// Notes what the lines of stretches ask for.
+struct Reader<'p, 'n> {
+    member: Member,
+    questions: &'p dyn Questions,
+    audiences: &'p Audiences<'p>,
+    noted: Noted<'n>,
+}
+
+impl Work for Reader<'_, '_> {
+    type Piece = Facts;
+
+    fn chunk(&mut self, chunk: &Chunk, out: &mut Out<'_, Facts>) -> Result<(), SegmentError> {
+        let mut facts = Facts::default();
+        for line in chunk.lines() {
+            if facts.lines == 0 {
+                facts.first = line.bytes.first().copied();
+            }
+            facts.lines += 1;
+            let parsed = parse(&line, self.member);
+            facts.objects |= parsed.query.is_object();
+            if let Query::Asked(text) = parsed.query
+                && let Some(question) = self.questions.note(&text)
+                && let Some(audience) = self.audiences.note(parsed.filter_values)
+            {
+                self.noted.note(question, audience);
+            }
+        }
+        out.put(facts, size_of::<Facts>())
+    }
+}
+
+/// Looks at the sources stretch by stretch.
+struct Checks<'s> {
+    sources: &'s [&'s dyn Source],
+    max_records: u64,
+    /// Bytes of all sources, and of those that are done.
+    bytes: u64,
+    bytes_done: u64,
+    all_lines: u64,
+    /// Of the sources that are done.
+    lines: Vec<u64>,
+    /// Of the source that is being read.
+    source_lines: u64,
+    objects: bool,
+}
+
+impl<'s> Checks<'s> {
+    fn new(sources: &'s [&'s dyn Source], max_records: u64) -> Self {
+        Checks {
+            sources,
+            max_records,
+            bytes: sources.iter().map(|source| source.size()).sum(),
+            bytes_done: 0,
+            all_lines: 0,
+            lines: Vec::with_capacity(sources.len()),
+            source_lines: 0,
+            objects: false,
+        }
+    }
+
+    fn add(&mut self, facts: &Facts) -> Result<(), SegmentError> {
+        if self.source_lines == 0 && facts.first == Some(ARRAY_START) {
+            return Err(self.not_json_lines());
+        }
+        self.source_lines += facts.lines;
+        self.all_lines += facts.lines;
+        self.objects |= facts.objects;
+        if self.max_records > 0 && self.all_lines > self.max_records {
+            let reason = format!("Input has more than {} records.", self.max_records);
+            return Err(SegmentError::Input(reason));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, place: Place, progress: &dyn Progress) -> Result<(), SegmentError> {
+        let bytes_done = self.bytes_done + place.bytes_done;
+        look(progress, "read queries", bytes_done, self.bytes)?;
+        if !place.last {
+            return Ok(());
+        }
+        if self.source_lines > 0 && !self.objects {
+            return Err(self.not_json_lines());
+        }
+        self.bytes_done += self.sources[place.source].size();
+        self.lines.push(self.source_lines);
+        self.source_lines = 0;
+        self.objects = false;
+        Ok(())
+    }
+
+    fn not_json_lines(&self) -> SegmentError {
+        let name = self.sources[self.lines.len()].name();
+        SegmentError::Input(format!(
+            "Input {name} is not JSON Lines: expected one JSON object per line."
+        ))
+    }
+}

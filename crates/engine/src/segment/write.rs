@@ -1,0 +1,241 @@
+//! Second pass over the lines: each is repeated, its answer behind it, in the order of the input.
+
+use super::answers::Answers;
+use super::asked::{Member, Refused};
+use super::blocks::StoredRanking;
+use super::budget::Budget;
+use super::chunks::{Chunk, Chunks, Place};
+use super::ordered::{self, Event, Out, Work};
+use super::parse::{Parsed, Query, parse};
+use super::pipeline::{SegmentError, SegmentOptions, SegmentStatistics, Sink, look};
+use super::plan::Plan;
+use super::render::{push_error_tail, push_input};
+use crate::data::source::Source;
+use crate::progress::Progress;
+use std::io;
+
+/// Where the outputs go: the sink for the source of a number.
+pub(crate) type Sinks<'a> = &'a mut dyn FnMut(usize) -> io::Result<Box<dyn Sink>>;
+
+/// Writes the lines of all sources.
+pub(crate) struct Writer<'a> {
+    pub(crate) member: Member,
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) answers: &'a Answers,
+    pub(crate) options: &'a SegmentOptions,
+    pub(crate) budget: &'a Budget,
+}
+
+impl Writer<'_> {
+    /// Reads the sources again; counts errors and bytes in `statistics`.
+    pub(crate) fn write(
+        &self,
+        sources: &[&dyn Source],
+        sinks: Sinks<'_>,
+        progress: &dyn Progress,
+        statistics: &mut SegmentStatistics,
+    ) -> Result<(), SegmentError> {
+        let renderer = |_| Renderer {
+            member: self.member,
+            plan: self.plan,
+            answers: self.answers,
+            documented: self.options.documented_format,
+            piece_bytes: self.budget.piece_bytes,
+            piece: Piece::default(),
+            ranking: StoredRanking::default(),
+        };
+        let renderers = (0..self.options.threads.max(1)).map(renderer).collect();
+        let chunks = Chunks::new(sources, self.budget.chunk_bytes);
+        let mut outputs = Outputs {
+            sources,
+            planned: &self.plan.lines,
+            sinks,
+            sink: None,
+            source: 0,
+            source_lines: 0,
+            written: 0,
+            unplanned: false,
+            statistics,
+        };
+        ordered::run(
+            &chunks,
+            renderers,
+            self.budget.queue_bytes,
+            |event| match event {
+                Event::Piece(piece) => outputs.add(piece),
+                Event::End(place) => outputs.end(place, progress),
+            },
+        )?;
+        Ok(())
+    }
+}
+
+/// Bytes of output, and what they are.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    /// Lines that end in it.
+    lines: u64,
+    errors: u64,
+    /// A line asks for what no line asked for in the first pass.
+    unplanned: bool,
+}
+
+/// Renders the lines of stretches.
+struct Renderer<'a> {
+    member: Member,
+    plan: &'a Plan<'a>,
+    answers: &'a Answers,
+    documented: bool,
+    piece_bytes: usize,
+    piece: Piece,
+    ranking: StoredRanking,
+}
+
+impl Work for Renderer<'_> {
+    type Piece = Piece;
+
+    fn chunk(&mut self, chunk: &Chunk, out: &mut Out<'_, Piece>) -> Result<(), SegmentError> {
+        for line in chunk.lines() {
+            let parsed = parse(&line, self.member);
+            push_input(&mut self.piece.bytes, line.bytes, parsed.query.is_object());
+            self.push_answer(&parsed, out)?;
+            self.piece.lines += 1;
+            if self.piece.bytes.len() >= self.piece_bytes {
+                hand_on(&mut self.piece, out)?;
+            }
+        }
+        hand_on(&mut self.piece, out)
+    }
+}
+
+impl Renderer<'_> {
+    /// Adds the end of the line.
+    fn push_answer(
+        &mut self,
+        line: &Parsed<'_>,
+        out: &mut Out<'_, Piece>,
+    ) -> Result<(), SegmentError> {
+        let error = match self.place(line) {
+            Ok(place) => return self.push_ranking(place, out),
+            Err(Refused::Line(error)) => error,
+            Err(Refused::Unplanned) => {
+                self.piece.unplanned = true;
+                "Internal error".to_owned()
+            }
+        };
+        push_error_tail(&mut self.piece.bytes, &error, self.documented);
+        self.piece.errors += 1;
+        Ok(())
+    }
+
+    /// The place of the line's answer, or the text of its error.
+    fn place(&self, line: &Parsed<'_>) -> Result<usize, Refused> {
+        match &line.query {
+            Query::Asked(text) => self.plan.place(text, line.filter_values),
+            Query::Nothing => Err(Refused::Line(format!(
+                "User error: Required fields for the provided recipe are {}",
+                self.member.name()
+            ))),
+            Query::NotObject => Err(Refused::Line(
+                "User error: Input line is not a valid JSON object".to_owned(),
+            )),
+        }
+    }
+
+    fn push_ranking(&mut self, place: usize, out: &mut Out<'_, Piece>) -> Result<(), SegmentError> {
+        let Renderer { piece, ranking, .. } = self;
+        let mut bytes = std::mem::take(&mut piece.bytes);
+        let pushed = self
+            .answers
+            .push(self.plan, place, &mut bytes, ranking, |bytes| {
+                if bytes.len() < self.piece_bytes {
+                    return Ok(());
+                }
+                piece.bytes = std::mem::take(bytes);
+                hand_on(piece, out)?;
+                *bytes = std::mem::take(&mut piece.bytes);
+                Ok(())
+            });
+        piece.bytes = bytes;
+        pushed
+    }
+}
+
+/// Hands the piece over and goes on with an empty one.
+fn hand_on(piece: &mut Piece, out: &mut Out<'_, Piece>) -> Result<(), SegmentError> {
+    let mut next = out.spare().unwrap_or_default();
+    next.bytes.clear();
+    let full = std::mem::replace(
+        piece,
+        Piece {
+            bytes: next.bytes,
+            ..Piece::default()
+        },
+    );
+    let bytes = full.bytes.capacity();
+    out.put(full, bytes)
+}
+
+/// The sinks, one after another.
+struct Outputs<'a> {
+    sources: &'a [&'a dyn Source],
+    /// Lines of each source in the first pass.
+    planned: &'a [u64],
+    sinks: Sinks<'a>,
+    /// Of the source whose lines come.
+    sink: Option<Box<dyn Sink>>,
+    source: usize,
+    source_lines: u64,
+    written: u64,
+    unplanned: bool,
+    statistics: &'a mut SegmentStatistics,
+}
+
+impl Outputs<'_> {
+    fn add(&mut self, piece: &Piece) -> Result<(), SegmentError> {
+        self.source_lines += piece.lines;
+        self.written += piece.lines;
+        self.unplanned |= piece.unplanned;
+        self.statistics.line_errors += piece.errors;
+        self.statistics.output_bytes += piece.bytes.len() as u64;
+        let write = |source| SegmentError::Write { source };
+        let mut sink = self.take_sink()?;
+        sink.write_all(&piece.bytes).map_err(write)?;
+        self.sink = Some(sink);
+        Ok(())
+    }
+
+    fn end(&mut self, place: Place, progress: &dyn Progress) -> Result<(), SegmentError> {
+        look(
+            progress,
+            "write segments",
+            self.written,
+            self.statistics.lines,
+        )?;
+        if !place.last {
+            return Ok(());
+        }
+        // An input that was replaced under the job would be answered with errors it does not deserve.
+        if self.unplanned || self.source_lines != self.planned[self.source] {
+            let name = self.sources[self.source].name().to_owned();
+            let source = io::Error::other("it changed while it was being read");
+            return Err(SegmentError::Read { name, source });
+        }
+        let sink = self.take_sink()?;
+        sink.finish()
+            .map_err(|source| SegmentError::Write { source })?;
+        self.source += 1;
+        self.source_lines = 0;
+        Ok(())
+    }
+
+    /// The sink of the source, opened if it is not yet.
+    fn take_sink(&mut self) -> Result<Box<dyn Sink>, SegmentError> {
+        let sink = self
+            .sink
+            .take()
+            .map_or_else(|| (self.sinks)(self.source), Ok);
+        sink.map_err(|source| SegmentError::Write { source })
+    }
+}
