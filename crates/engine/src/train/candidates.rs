@@ -308,7 +308,7 @@ fn random_ials(prefix: &Prefix<'_>, options: &TrainOptions) -> ials::Towers {
     )
 }
 
-fn sweep(
+pub(super) fn sweep(
     towers: &mut ials::Towers,
     pairs: &Pairs,
     count: usize,

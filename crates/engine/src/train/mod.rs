@@ -21,6 +21,7 @@ pub(crate) mod kernels;
 pub(crate) mod linear;
 pub(crate) mod lookback;
 mod options;
+pub mod plain;
 pub(crate) mod poisson;
 pub(crate) mod repeats;
 pub(crate) mod returns;
