@@ -180,7 +180,8 @@ fn settings() -> BTreeMap<String, f64> {
         ("unseen_weight_max", ials::UNSEEN_WEIGHT_MAX),
         ("unseen_per_pair_max", ials::UNSEEN_PER_PAIR_MAX),
         ("regularisation", ials::REGULARISATION),
-        ("conjugate_gradient_steps", ials::STEPS as f64),
+        ("conjugate_gradient_steps", ials::ITEM_STEPS as f64),
+        ("conjugate_gradient_steps_of_users", ials::USER_STEPS as f64),
         ("sweeps", candidates::SWEEPS as f64),
         ("sweeps_after_validation", candidates::SWEEPS_AGAIN as f64),
     ];

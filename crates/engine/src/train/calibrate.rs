@@ -476,10 +476,12 @@ mod tests {
         let data = fixtures::two_tastes(60, 400, 4000, 11);
         let prefix = Prefix::whole(&data);
         let pairs = Pairs::new(&prefix);
-        let mut towers = Towers::random(60, data.items.len(), 32, 1);
+        let mut towers = Towers::random(data.items.len(), 32, 1);
         for _ in 0..4 {
             towers.sweep(&pairs).unwrap();
         }
+        let basis = towers.turn().unwrap();
+        let vectors = towers.users(&pairs, &basis);
         let popularity = log_popularity(&pairs);
         let users: Vec<u32> = (0..60).collect();
         let all = Draws::new(&pairs, towers.stride, 1);
@@ -500,7 +502,7 @@ mod tests {
                 pairs: &pairs,
                 draws,
                 users: &users,
-                vectors: &towers.users,
+                vectors: &vectors,
             }
             .masses(weights)
         };
@@ -510,7 +512,7 @@ mod tests {
             let mut unseen = 0.0;
             for (item, &popularity) in popularity.iter().enumerate() {
                 let score = weights.b
-                    * f64::from(kernels::dot(towers.user(user), towers.item(item)))
+                    * f64::from(kernels::dot(&vectors[user * 32..][..32], towers.item(item)))
                     + weights.c * f64::from(popularity);
                 if pairs.by_user.row(user).contains(&(item as u32)) {
                     seen += libm::exp(score);

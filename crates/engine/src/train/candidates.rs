@@ -300,12 +300,7 @@ impl Candidate {
 }
 
 fn random_ials(prefix: &Prefix<'_>, options: &TrainOptions) -> ials::Towers {
-    ials::Towers::random(
-        prefix.users(),
-        prefix.items(),
-        options.dimension,
-        options.seed,
-    )
+    ials::Towers::random(prefix.items(), options.dimension, options.seed)
 }
 
 pub(super) fn sweep(

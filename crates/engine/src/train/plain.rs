@@ -41,17 +41,16 @@ pub fn factors(
         let prefix = Prefix::whole(data);
         let pairs = Pairs::new(&prefix);
         let mut work = Work::new(progress, clock, 1);
-        let mut towers = Towers::random(
-            prefix.users(),
-            prefix.items(),
+        let mut towers = Towers::random(prefix.items(),
             options.dimension,
             options.seed,
         );
         candidates::sweep(&mut towers, &pairs, sweeps, "sweep", &mut work)?;
+        let basis = towers.turn()?;
         Ok(Factors {
             dimension: towers.dimension,
             stride: towers.stride,
-            users: towers.users,
+            users: towers.users(&pairs, &basis),
             items: towers.items,
         })
     })
