@@ -7,7 +7,7 @@ use super::TrainOptions;
 use super::candidates;
 use super::events::{Pairs, Prefix};
 use super::ials::Towers;
-use super::work::Work;
+use super::work::{Costs, Work};
 use crate::error::Error;
 use crate::interactions::Interactions;
 use crate::progress::Progress;
@@ -40,11 +40,9 @@ pub fn factors(
     pool.install(|| {
         let prefix = Prefix::whole(data);
         let pairs = Pairs::new(&prefix);
-        let mut work = Work::new(progress, clock, 1);
-        let mut towers = Towers::random(prefix.items(),
-            options.dimension,
-            options.seed,
-        );
+        let costs = Costs::new(data, options);
+        let mut work = Work::of_sweeps(progress, clock, costs, sweeps as u64);
+        let mut towers = Towers::random(prefix.items(), options.dimension, options.seed);
         candidates::sweep(&mut towers, &pairs, sweeps, "sweep", &mut work)?;
         let basis = towers.turn()?;
         Ok(Factors {
