@@ -306,10 +306,7 @@ impl Slate {
                 .map(|((product, term), weight)| b * product + c * term + weight),
         );
         let high = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for score in scores.iter_mut() {
-            *score -= high;
-        }
-        kernels::exp_in_place(scores);
+        kernels::exp_less(scores, high);
         let mut sums = [0.0f64; 6];
         for ((e, product), term) in scores.iter().zip(&self.products).zip(&self.terms) {
             let (e, f, g) = (f64::from(*e), f64::from(*product), f64::from(*term));
@@ -417,10 +414,7 @@ fn log_sum_exp(scores: &mut [f32]) -> f64 {
     if high == f32::NEG_INFINITY {
         return f64::NEG_INFINITY;
     }
-    for score in scores.iter_mut() {
-        *score -= high;
-    }
-    kernels::exp_in_place(scores);
+    kernels::exp_less(scores, high);
     let sum: f64 = scores.iter().map(|&e| f64::from(e)).sum();
     f64::from(high) + libm::log(sum)
 }
@@ -507,6 +501,7 @@ mod tests {
             .masses(weights)
         };
         let (exact, drawn) = (masses(&all), masses(&half));
+        let mut error = 0.0;
         for (user, (exact, drawn)) in exact.iter().zip(&drawn).enumerate() {
             let mut seen = 0.0;
             let mut unseen = 0.0;
@@ -522,9 +517,11 @@ mod tests {
             }
             assert!((exact.seen - libm::log(seen)).abs() < 1e-4);
             assert!((exact.unseen - libm::log(unseen)).abs() < 1e-4);
-            assert!((drawn.unseen - exact.unseen).abs() < 0.25);
+            assert!((drawn.unseen - exact.unseen).abs() < 0.5);
+            error += (drawn.unseen - exact.unseen).abs() / 60.0;
             assert_eq!(drawn.seen, exact.seen);
         }
+        assert!(error < 0.1, "{error}");
     }
 
     #[test]

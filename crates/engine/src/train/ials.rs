@@ -15,7 +15,7 @@ use super::events::Pairs;
 use super::half::{self, HalfRows};
 use super::kernels::{self, WIDTH};
 use super::linear;
-use super::solve::{Scratch, System, solve};
+use super::solve::{self, Scratch, System};
 use crate::error::Error;
 
 /// Weight of a (user, item) cell against a seen one.
@@ -39,6 +39,8 @@ const FOLD_IN_STEPS: usize = 12;
 const FOLD_IN_TOLERANCE: f32 = 1e-6;
 /// Squared residual at which a row counts as solved.
 const TOLERANCE: f32 = 1e-9;
+/// Items with many users that are solved together.
+const LONG_AT_ONCE: usize = 4096;
 /// Rows a worker takes at a time.
 const ROWS_AT_ONCE: usize = 64;
 
@@ -135,7 +137,7 @@ impl Towers {
                             tolerance: TOLERANCE,
                             warm: false,
                         };
-                        loss += solve(&system, x, scratch);
+                        loss += solve::solve(&system, x, scratch);
                         half::narrow(x, out);
                     }
                     loss
@@ -148,29 +150,54 @@ impl Towers {
     /// Improves the items' vectors for these users, in their basis.
     fn solve_items(&mut self, pairs: &Pairs, users: &HalfRows, common: &Common<'_>) {
         let rows = &pairs.by_item;
+        let stride = self.stride;
+        let is_long = |item: usize| solve::is_long(rows.range(item).len(), stride, users);
+        let long: Vec<usize> = (0..rows.rows()).filter(|&item| is_long(item)).collect();
+        for items in long.chunks(LONG_AT_ONCE) {
+            self.solve_long_items(items, pairs, users, common);
+        }
         self.items
-            .par_chunks_mut(ROWS_AT_ONCE * self.stride)
+            .par_chunks_mut(ROWS_AT_ONCE * stride)
             .enumerate()
             .for_each_init(
                 || (Scratch::default(), Vec::new()),
                 |(scratch, diagonal), (block, out)| {
-                    for (place, x) in out.chunks_exact_mut(common.values.len()).enumerate() {
-                        let range = rows.range(block * ROWS_AT_ONCE + place);
-                        let weights = pairs.item_weights.as_deref();
-                        common.diagonal(range.len(), diagonal);
-                        let system = System {
-                            other: users,
-                            indices: &rows.indices[range.clone()],
-                            weights: weights.map(|weights| &weights[range]),
-                            diagonal,
-                            steps: ITEM_STEPS,
-                            tolerance: TOLERANCE,
-                            warm: true,
-                        };
-                        solve(&system, x, scratch);
+                    for (place, x) in out.chunks_exact_mut(stride).enumerate() {
+                        let item = block * ROWS_AT_ONCE + place;
+                        if !is_long(item) {
+                            common.diagonal(rows.range(item).len(), diagonal);
+                            solve::solve(&item_system(pairs, users, item, diagonal), x, scratch);
+                        }
                     }
                 },
             );
+    }
+
+    /// The same for a few items with many users.
+    fn solve_long_items(
+        &mut self,
+        items: &[usize],
+        pairs: &Pairs,
+        users: &HalfRows,
+        common: &Common<'_>,
+    ) {
+        let stride = self.stride;
+        let mut diagonals = vec![Vec::new(); items.len()];
+        for (diagonal, &item) in diagonals.iter_mut().zip(items) {
+            common.diagonal(pairs.by_item.range(item).len(), diagonal);
+        }
+        let mut together: Vec<(System<'_>, Vec<f32>)> = items
+            .iter()
+            .zip(&diagonals)
+            .map(|(&item, diagonal)| {
+                let x = self.items[item * stride..(item + 1) * stride].to_vec();
+                (item_system(pairs, users, item, diagonal), x)
+            })
+            .collect();
+        solve::solve_together(&mut together);
+        for (&item, (_, x)) in items.iter().zip(&together) {
+            self.items[item * stride..(item + 1) * stride].copy_from_slice(x);
+        }
     }
 
     /// Solves for the listed users with a weight for each pair (laid out as `pairs.by_user`); the
@@ -207,7 +234,7 @@ impl Towers {
                             tolerance: FOLD_IN_TOLERANCE,
                             warm: false,
                         };
-                        solve(&system, x, scratch);
+                        solve::solve(&system, x, scratch);
                     }
                 },
             );
@@ -257,6 +284,26 @@ impl Towers {
             })
             .collect();
         parts.iter().sum()
+    }
+}
+
+/// What an item's vector solves.
+fn item_system<'a>(
+    pairs: &'a Pairs,
+    users: &'a HalfRows,
+    item: usize,
+    diagonal: &'a [f32],
+) -> System<'a> {
+    let range = pairs.by_item.range(item);
+    let weights = pairs.item_weights.as_deref();
+    System {
+        other: users,
+        indices: &pairs.by_item.indices[range.clone()],
+        weights: weights.map(|weights| &weights[range]),
+        diagonal,
+        steps: ITEM_STEPS,
+        tolerance: TOLERANCE,
+        warm: true,
     }
 }
 

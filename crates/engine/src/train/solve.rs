@@ -4,6 +4,10 @@
 //! both halves of a product then run over a few rows at a time while they are in the nearest cache.
 //! Compiled twice from one body, as all of `kernels`; sums run in one fixed order.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::half::{self, Half, HalfRows};
 use super::kernels::{self, WIDTH, dot_body, fold, madd};
 
@@ -15,7 +19,11 @@ const ROWS_LEFT: usize = 4;
 /// Floats of gathered rows kept for the whole solve (4 MiB); longer rows are gathered in every step.
 const GATHER_FLOATS_MAX: usize = 1 << 20;
 /// Rows asked for ahead of their use; hides the latency of random reads.
-const PREFETCH_ROWS: usize = 16;
+const PREFETCH_ROWS: usize = 8;
+/// Bytes of the other side's rows that long systems go through together: they stay in the last cache.
+const BAND_BYTES: usize = 8 << 20;
+/// Rows of a long system in a band, at least and on average.
+const BAND_SHARE_MIN: usize = 16;
 
 /// One row's least-squares system: (diag + Σ w q qᵀ) x = Σ w q over the listed rows q of `other`.
 pub(crate) struct System<'a> {
@@ -39,10 +47,7 @@ pub(crate) struct System<'a> {
 #[derive(Default)]
 pub(crate) struct Scratch {
     gathered: Vec<f32>,
-    right: Vec<f32>,
-    residual: Vec<f32>,
-    direction: Vec<f32>,
-    product: Vec<f32>,
+    descent: Descent,
 }
 
 /// Solves for `x`. Returns the loss Σ w (1 − q·x)² + x diag x of the result where it started from zero;
@@ -58,7 +63,7 @@ pub(crate) fn solve(system: &System<'_>, x: &mut [f32], scratch: &mut Scratch) -
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn solve_avx2(system: &System<'_>, x: &mut [f32], scratch: &mut Scratch) -> f64 {
     solve_body::<true>(system, x, scratch)
 }
@@ -74,78 +79,250 @@ fn solve_body<const FMA: bool>(system: &System<'_>, x: &mut [f32], scratch: &mut
         return 0.0;
     }
     let whole = count.saturating_mul(stride) <= GATHER_FLOATS_MAX;
-    let rows = if whole { count.next_multiple_of(ROWS_LEFT) } else { ROWS };
+    let rows = if whole {
+        count.next_multiple_of(ROWS_LEFT)
+    } else {
+        ROWS
+    };
     if scratch.gathered.len() < rows * stride {
         scratch.gathered.resize(rows * stride, 0.0);
-    }
-    for buffer in [
-        &mut scratch.right,
-        &mut scratch.residual,
-        &mut scratch.direction,
-        &mut scratch.product,
-    ] {
-        buffer.clear();
-        buffer.resize(stride, 0.0);
     }
     let mut rows = Gathered {
         system,
         whole,
         buffer: &mut scratch.gathered[..rows * stride],
     };
-    let right = &mut scratch.right[..];
-    let residual = &mut scratch.residual[..];
-    let direction = &mut scratch.direction[..];
-    let product = &mut scratch.product[..];
-
-    // r = Σ w (1 − q·x) q − diag x; b = Σ w q.
+    let descent = &mut scratch.descent;
+    descent.clear(stride);
     let total = if system.warm {
-        rows.each::<FMA, { RESIDUAL }>(x, residual);
-        for j in 0..stride {
-            residual[j] -= system.diagonal[j] * x[j];
-        }
-        None
+        rows.each::<FMA, { RESIDUAL }>(0..count, x, &mut descent.residual);
+        0.0
     } else {
-        let total = rows.each::<FMA, { RIGHT }>(x, residual);
-        right.copy_from_slice(residual);
-        Some(total)
+        let total = rows.each::<FMA, { RIGHT }>(0..count, x, &mut descent.residual);
+        descent.right.copy_from_slice(&descent.residual);
+        total
     };
-    for j in 0..stride {
-        direction[j] = residual[j] / system.diagonal[j];
-    }
-    let mut norm = dot_body::<FMA>(residual, direction);
-    let enough = norm * system.tolerance;
-    for step in 0..system.steps {
-        if norm <= enough || norm <= f32::MIN_POSITIVE {
+    descent.begin::<FMA>(system, x);
+    for step in 1..=system.steps {
+        if descent.is_over() {
             break;
         }
-        product.fill(0.0);
-        rows.each::<FMA, { PRODUCT }>(direction, product);
-        for j in 0..stride {
-            product[j] = madd::<FMA>(system.diagonal[j], direction[j], product[j]);
+        rows.each::<FMA, { PRODUCT }>(0..count, &descent.direction, &mut descent.product);
+        descent.step::<FMA>(system, x, step == system.steps);
+    }
+    if system.warm {
+        return 0.0;
+    }
+    total
+        - f64::from(dot_body::<FMA>(&descent.right, x))
+        - f64::from(dot_body::<FMA>(&descent.residual, x))
+}
+
+/// Where the conjugate gradients of one system stand.
+#[derive(Default)]
+struct Descent {
+    /// Σ w q, where the start was zero.
+    right: Vec<f32>,
+    residual: Vec<f32>,
+    direction: Vec<f32>,
+    /// What a pass over the rows makes of the direction.
+    product: Vec<f32>,
+    norm: f32,
+    /// Ends at this norm.
+    enough: f32,
+}
+
+impl Descent {
+    fn clear(&mut self, stride: usize) {
+        for buffer in [
+            &mut self.right,
+            &mut self.residual,
+            &mut self.direction,
+            &mut self.product,
+        ] {
+            buffer.clear();
+            buffer.resize(stride, 0.0);
         }
-        let length = norm / dot_body::<FMA>(direction, product);
+    }
+
+    /// The residual has Σ w (1 − q·x) q; the diagonal part is taken off here.
+    #[inline(always)]
+    fn begin<const FMA: bool>(&mut self, system: &System<'_>, x: &[f32]) {
+        for ((residual, direction), (diagonal, x)) in self
+            .residual
+            .iter_mut()
+            .zip(&mut self.direction)
+            .zip(system.diagonal.iter().zip(x))
+        {
+            *residual -= diagonal * x;
+            *direction = *residual / diagonal;
+        }
+        self.norm = dot_body::<FMA>(&self.residual, &self.direction);
+        self.enough = self.norm * system.tolerance;
+    }
+
+    fn is_over(&self) -> bool {
+        self.norm <= self.enough || self.norm <= f32::MIN_POSITIVE
+    }
+
+    /// Goes along the direction; `product` has Σ w (q·direction) q and is zero afterwards.
+    #[inline(always)]
+    fn step<const FMA: bool>(&mut self, system: &System<'_>, x: &mut [f32], last: bool) {
+        let directions = system.diagonal.iter().zip(&self.direction);
+        for (product, (diagonal, direction)) in self.product.iter_mut().zip(directions) {
+            *product = madd::<FMA>(*diagonal, *direction, *product);
+        }
+        let length = self.norm / dot_body::<FMA>(&self.direction, &self.product);
         if !length.is_finite() {
-            break;
+            self.norm = 0.0;
+            return;
         }
-        for j in 0..stride {
-            x[j] = madd::<FMA>(length, direction[j], x[j]);
-            residual[j] = madd::<FMA>(-length, product[j], residual[j]);
+        for (x, direction) in x.iter_mut().zip(&self.direction) {
+            *x = madd::<FMA>(length, *direction, *x);
         }
-        if step + 1 == system.steps {
-            break;
+        for (residual, product) in self.residual.iter_mut().zip(&self.product) {
+            *residual = madd::<FMA>(-length, *product, *residual);
         }
-        for j in 0..stride {
-            product[j] = residual[j] / system.diagonal[j];
+        if last {
+            return;
         }
-        let next = dot_body::<FMA>(residual, product);
-        let keep = next / norm;
-        norm = next;
-        for j in 0..stride {
-            direction[j] = madd::<FMA>(keep, direction[j], product[j]);
+        let residuals = self.residual.iter().zip(system.diagonal);
+        for (product, (residual, diagonal)) in self.product.iter_mut().zip(residuals) {
+            *product = residual / diagonal;
+        }
+        let next = dot_body::<FMA>(&self.residual, &self.product);
+        let keep = next / self.norm;
+        self.norm = next;
+        for (direction, product) in self.direction.iter_mut().zip(&mut self.product) {
+            *direction = madd::<FMA>(keep, *direction, *product);
+            *product = 0.0;
         }
     }
-    let pulls = f64::from(dot_body::<FMA>(right, x)) + f64::from(dot_body::<FMA>(residual, x));
-    total.map_or(0.0, |total| total - pulls)
+}
+
+/// Whether a system has too many rows to gather them once, and enough in every band to be solved by
+/// [`solve_together`].
+pub(crate) fn is_long(count: usize, stride: usize, other: &HalfRows) -> bool {
+    let bands = other.all().len().div_ceil(band_rows(other) * other.pitch());
+    count.saturating_mul(stride) > GATHER_FLOATS_MAX && count >= bands * BAND_SHARE_MIN
+}
+
+fn band_rows(other: &HalfRows) -> usize {
+    (BAND_BYTES / (other.pitch() * size_of::<Half>())).max(1)
+}
+
+/// Improves each `x` of long systems with the same `other` and ascending indices. A pass goes through
+/// `other` band by band, and all systems take what they need of a band while it is in the cache.
+pub(crate) fn solve_together(systems: &mut [(System<'_>, Vec<f32>)]) {
+    let Some(other) = systems.first().map(|(system, _)| system.other) else {
+        return;
+    };
+    let band_rows = band_rows(other);
+    let bands = other.all().len().div_ceil(band_rows * other.pitch());
+    let steps = systems.iter().map(|(system, _)| system.steps).max();
+    let mut courses: Vec<Course<'_, '_>> = systems
+        .iter_mut()
+        .map(|(system, x)| Course::new(system, x))
+        .collect();
+    for pass in 0..=steps.unwrap_or(0) {
+        for band in 1..=bands {
+            let end = band * band_rows;
+            courses
+                .par_iter_mut()
+                .for_each_init(Vec::new, |buffer, course| course.take(pass, end, buffer));
+        }
+        courses
+            .par_iter_mut()
+            .for_each(|course| course.finish(pass));
+    }
+}
+
+/// A long system on its way.
+struct Course<'s, 'a> {
+    system: &'s System<'a>,
+    x: &'s mut [f32],
+    descent: Descent,
+    /// How many of the rows this pass has taken.
+    taken: usize,
+}
+
+impl<'s, 'a> Course<'s, 'a> {
+    fn new(system: &'s System<'a>, x: &'s mut [f32]) -> Self {
+        let mut descent = Descent::default();
+        descent.clear(system.diagonal.len());
+        Course {
+            system,
+            x,
+            descent,
+            taken: 0,
+        }
+    }
+
+    /// Takes the rows before `end` that no earlier call took.
+    fn take(&mut self, pass: usize, end: usize, buffer: &mut Vec<f32>) {
+        let left = &self.system.indices[self.taken..];
+        let range = self.taken..self.taken + left.partition_point(|&row| (row as usize) < end);
+        self.taken = range.end;
+        if range.is_empty() || (pass > 0 && self.descent.is_over()) {
+            return;
+        }
+        buffer.resize(ROWS * self.x.len(), 0.0);
+        #[cfg(target_arch = "x86_64")]
+        if kernels::has_avx2() {
+            // SAFETY: the features that `add_avx2` is compiled for were detected on the line above.
+            #[allow(unsafe_code)]
+            return unsafe { self.add_avx2(pass, range, buffer) };
+        }
+        self.add::<false>(pass, range, buffer);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn add_avx2(&mut self, pass: usize, range: Range<usize>, buffer: &mut [f32]) {
+        self.add::<true>(pass, range, buffer);
+    }
+
+    #[inline(always)]
+    fn add<const FMA: bool>(&mut self, pass: usize, range: Range<usize>, buffer: &mut [f32]) {
+        let mut rows = Gathered {
+            system: self.system,
+            whole: false,
+            buffer,
+        };
+        let descent = &mut self.descent;
+        if pass == 0 {
+            rows.each::<FMA, { RESIDUAL }>(range, self.x, &mut descent.residual);
+        } else {
+            rows.each::<FMA, { PRODUCT }>(range, &descent.direction, &mut descent.product);
+        }
+    }
+
+    fn finish(&mut self, pass: usize) {
+        self.taken = 0;
+        #[cfg(target_arch = "x86_64")]
+        if kernels::has_avx2() {
+            // SAFETY: the features that `advance_avx2` is compiled for were detected on the line above.
+            #[allow(unsafe_code)]
+            return unsafe { self.advance_avx2(pass) };
+        }
+        self.advance::<false>(pass);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn advance_avx2(&mut self, pass: usize) {
+        self.advance::<true>(pass);
+    }
+
+    #[inline(always)]
+    fn advance<const FMA: bool>(&mut self, pass: usize) {
+        if pass == 0 {
+            self.descent.begin::<FMA>(self.system, self.x);
+        } else if !self.descent.is_over() {
+            let last = pass == self.system.steps;
+            self.descent.step::<FMA>(self.system, self.x, last);
+        }
+    }
 }
 
 /// What a pass over the rows adds up: Σ w q, Σ w (1 − q·v) q, or Σ w (q·v) q.
@@ -154,21 +331,26 @@ const RESIDUAL: u8 = 1;
 const PRODUCT: u8 = 2;
 
 /// The rows of a system, gathered whole or as they are needed.
-struct Gathered<'a> {
-    system: &'a System<'a>,
+struct Gathered<'s, 'a> {
+    system: &'s System<'a>,
     whole: bool,
-    buffer: &'a mut [f32],
+    buffer: &'s mut [f32],
 }
 
-impl Gathered<'_> {
-    /// Adds what `PASS` says to `out`; returns Σ w. The first pass gathers.
+impl Gathered<'_, '_> {
+    /// Adds what `PASS` says of a range of the rows to `out`; returns Σ w. What is kept whole is
+    /// gathered by the first pass.
     #[inline(always)]
-    fn each<const FMA: bool, const PASS: u8>(&mut self, v: &[f32], out: &mut [f32]) -> f64 {
+    fn each<const FMA: bool, const PASS: u8>(
+        &mut self,
+        range: Range<usize>,
+        v: &[f32],
+        out: &mut [f32],
+    ) -> f64 {
         let stride = v.len();
-        let indices = self.system.indices;
-        let (mut at, mut total) = (0, 0.0f64);
-        while at < indices.len() {
-            let left = indices.len() - at;
+        let (mut at, mut total) = (range.start, 0.0f64);
+        while at < range.end {
+            let left = range.end - at;
             let (rows, count) = match left {
                 ROWS.. => (ROWS, ROWS),
                 _ => (ROWS_LEFT, left.min(ROWS_LEFT)),
@@ -176,7 +358,7 @@ impl Gathered<'_> {
             let from = if self.whole { at * stride } else { 0 };
             let group = &mut self.buffer[from..from + rows * stride];
             if PASS != PRODUCT || !self.whole {
-                gather(self.system, at, count, stride, group);
+                gather::<FMA>(self.system, at, count, stride, group);
             }
             let weights = self.system.weights.map(|weights| &weights[at..at + count]);
             total += if rows == ROWS {
@@ -210,7 +392,11 @@ fn add_rows<const FMA: bool, const PASS: u8, const N: usize>(
     for (lane, factor) in factors.iter_mut().enumerate().take(count) {
         let weight = weights.map_or(1.0, |weights| weights[lane]);
         total += f64::from(weight);
-        let size = if PASS == RESIDUAL { 1.0 - *factor } else { *factor };
+        let size = if PASS == RESIDUAL {
+            1.0 - *factor
+        } else {
+            *factor
+        };
         *factor = weight * size;
     }
     let out = out.as_chunks_mut().0;
@@ -247,7 +433,13 @@ fn dots<const FMA: bool, const N: usize>(
 
 /// Reads `count` rows from place `at` on; what is left of `into` becomes zeros.
 #[inline(always)]
-fn gather(system: &System<'_>, at: usize, count: usize, stride: usize, into: &mut [f32]) {
+fn gather<const FMA: bool>(
+    system: &System<'_>,
+    at: usize,
+    count: usize,
+    stride: usize,
+    into: &mut [f32],
+) {
     let pitch = system.other.pitch();
     let all = system.other.all();
     for (place, row) in into.chunks_exact_mut(stride).enumerate() {
@@ -256,26 +448,11 @@ fn gather(system: &System<'_>, at: usize, count: usize, stride: usize, into: &mu
             continue;
         }
         if let Some(&ahead) = system.indices.get(at + place + PREFETCH_ROWS) {
-            prefetch(&all[ahead as usize * pitch..(ahead as usize + 1) * pitch]);
+            kernels::prefetch(&all[ahead as usize * pitch..(ahead as usize + 1) * pitch]);
         }
         let index = system.indices[at + place] as usize;
-        half::widen(&all[index * pitch..(index + 1) * pitch], row);
+        half::widen::<FMA>(&all[index * pitch..(index + 1) * pitch], row);
     }
-}
-
-#[inline(always)]
-fn prefetch(row: &[Half]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in row.chunks(32) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing; the address lies inside a live slice.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
 }
 
 #[cfg(test)]
@@ -291,8 +468,11 @@ mod tests {
     /// The rows in half precision, and what that made of them.
     fn rounded(mut rows: Vec<f32>, stride: usize) -> (HalfRows, Vec<f32>) {
         let half = HalfRows::of(&rows, stride).unwrap();
-        for (row, half) in rows.chunks_exact_mut(stride).zip(half.all().chunks(half.pitch())) {
-            half::widen(half, row);
+        for (row, half) in rows
+            .chunks_exact_mut(stride)
+            .zip(half.all().chunks(half.pitch()))
+        {
+            half::widen::<false>(half, row);
         }
         (half, rows)
     }
@@ -388,6 +568,39 @@ mod tests {
         solve(&system, &mut short, &mut Scratch::default());
         for j in 0..stride {
             assert!((long[j] - short[j]).abs() < 1e-3 * short[j].abs().max(0.1));
+        }
+    }
+
+    #[test]
+    fn long_systems_are_solved_together_as_alone() {
+        let stride = 8;
+        let count = 3 * band_rows(&HalfRows::zeros(0, stride).unwrap()) + 5;
+        let half = HalfRows::of(&random(count * stride, 3), stride).unwrap();
+        let diagonal = vec![100.0f32; stride];
+        let every = |step: usize| -> Vec<u32> { (0..count as u32).step_by(step).collect() };
+        let indices = [every(1), every(3)];
+        let weights: Vec<f32> = (0..count).map(|i| 0.5 + (i % 3) as f32).collect();
+        let system = |number: usize| System {
+            other: &half,
+            indices: &indices[number],
+            weights: (number == 1).then(|| &weights[..indices[1].len()]),
+            diagonal: &diagonal,
+            steps: 3,
+            tolerance: 0.0,
+            warm: true,
+        };
+        assert!(is_long(count, stride, &half) && !is_long(count, 2, &half));
+        let mut together = [0, 1].map(|number| (system(number), vec![0.25f32; stride]));
+        solve_together(&mut together);
+        for (number, (_, found)) in together.iter().enumerate() {
+            let mut alone = vec![0.25f32; stride];
+            solve(&system(number), &mut alone, &mut Scratch::default());
+            for (found, alone) in found.iter().zip(&alone) {
+                assert!(
+                    (found - alone).abs() < 1e-4 * alone.abs().max(0.1),
+                    "{found} {alone}"
+                );
+            }
         }
     }
 
