@@ -34,6 +34,14 @@ pub enum Error {
     /// Worker threads could not be started.
     #[error("worker threads could not be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The system gave no memory.
+    #[error("{bytes} bytes of memory could not be had: {source}")]
+    Memory {
+        /// How many were wanted.
+        bytes: usize,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 impl Error {

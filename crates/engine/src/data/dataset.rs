@@ -8,6 +8,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Schema};
@@ -23,6 +24,8 @@ use crate::files::ParquetFile;
 use crate::progress::Progress;
 
 const BATCH_ROWS: usize = 32 << 10;
+/// Batches that are decoded before they are asked for.
+const BATCHES_AHEAD: usize = 4;
 const CHECK_BYTES: usize = 1 << 20;
 
 /// How a generation relates to those before it.
@@ -170,43 +173,72 @@ impl Dataset {
     ) -> Result<(), Error> {
         let step = format!("read {}", self.kind.title());
         let (mut done, total) = (0, self.rows());
-        for Opened {
-            dir,
-            vault,
-            manifest,
-        } in &self.generations
-        {
-            for part in &manifest.parts {
-                let path = dir.join(&part.name);
-                check(vault, &path, part)?;
-                let file = vault.open(&path).map_err(Error::file(&path))?;
-                let builder = ParquetRecordBatchReaderBuilder::try_new(ParquetFile::new(file))
-                    .map_err(Error::parquet(&path))?;
-                let mask = ProjectionMask::columns(
-                    builder.parquet_schema(),
-                    fields.iter().map(|field| field.name.as_str()),
-                );
-                let batches = builder
-                    .with_batch_size(BATCH_ROWS)
-                    .with_projection(mask)
-                    .build()
-                    .map_err(Error::parquet(&path))?;
-                for batch in batches {
-                    let batch = batch.map_err(|error| Error::Damaged {
-                        path: path.clone(),
-                        detail: error.to_string(),
-                    })?;
-                    let batch = aligned(&batch, fields, &path)?;
-                    each(&batch)?;
-                    if progress.stopped() {
-                        return Err(Error::Stopped);
+        let (send, batches) = sync_channel(BATCHES_AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || self.decode(fields, &send));
+            for batch in batches {
+                let batch: RecordBatch = batch?;
+                each(&batch)?;
+                if progress.stopped() {
+                    return Err(Error::Stopped);
+                }
+                done += batch.num_rows() as u64;
+                progress.report(&step, done, total, "");
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands all batches over in order, the first error last; ends early where nobody takes them.
+    fn decode(&self, fields: &[Field], to: &SyncSender<Result<RecordBatch, Error>>) {
+        for generation in &self.generations {
+            for part in &generation.manifest.parts {
+                match generation.decode(part, fields, to) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        // If nobody takes the error, the reading has ended for another.
+                        let _ = to.send(Err(error));
+                        return;
                     }
-                    done += batch.num_rows() as u64;
-                    progress.report(&step, done, total, "");
                 }
             }
         }
-        Ok(())
+    }
+}
+
+impl Opened {
+    /// Decodes a part; says whether its batches were still taken.
+    fn decode(
+        &self,
+        part: &Part,
+        fields: &[Field],
+        to: &SyncSender<Result<RecordBatch, Error>>,
+    ) -> Result<bool, Error> {
+        let path = self.dir.join(&part.name);
+        check(&self.vault, &path, part)?;
+        let file = self.vault.open(&path).map_err(Error::file(&path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(ParquetFile::new(file))
+            .map_err(Error::parquet(&path))?;
+        let mask = ProjectionMask::columns(
+            builder.parquet_schema(),
+            fields.iter().map(|field| field.name.as_str()),
+        );
+        let batches = builder
+            .with_batch_size(BATCH_ROWS)
+            .with_projection(mask)
+            .build()
+            .map_err(Error::parquet(&path))?;
+        for batch in batches {
+            let batch = batch.map_err(|error| Error::Damaged {
+                path: path.clone(),
+                detail: error.to_string(),
+            })?;
+            if to.send(aligned(&batch, fields, &path)).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Imports CSV files: every row checked, typed and staged as Parquet, or nothing at all.
 //!
-//! One pass validates and writes; memory stays flat however large the files are. If more rows are
+//! One pass validates and writes, each on a thread of its own; memory stays flat however large the
+//! files are. If more rows are
 //! invalid than the options allow, the whole input is still checked, so that the reason can give
 //! their number, and what was staged is removed. A finished generation has a manifest with
 //! checksums and is durable; `data::dataset` reads it back.
@@ -10,12 +11,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use kindred_store::Vault;
 use kindred_types::schema::{DatasetSchema, DatasetType, Field, STRING_CHARACTERS_MAX};
 
 use super::csv::{self, COLUMNS_MAX, Record};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Part};
 use super::source::{Source, open_unpacked};
 use super::value::{Broken, Rule, TEXT_CHARACTERS_MAX, Value};
 use super::{Error, dataset};
@@ -23,7 +25,7 @@ use crate::progress::Progress;
 
 mod writer;
 
-use writer::PartWriter;
+use writer::{PartWriter, RowBuffer, Rows};
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,8 @@ mod tests;
 pub const DESCRIBED_ROWS_MAX: usize = 5;
 /// Rows between two looks at whether the work should stop.
 const PROGRESS_ROWS: u64 = 16_384;
+/// Batches that wait for the encoder, which runs beside the reading.
+const BATCHES_AHEAD: usize = 2;
 
 /// What an import may be told.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +90,7 @@ pub fn import(
         sources,
         options,
         progress,
-        writer: PartWriter::new(schema, out_dir, &options.vault),
+        buffer: RowBuffer::new(schema),
         bytes_read: Arc::new(AtomicU64::new(0)),
         rows: 0,
         invalid: Vec::new(),
@@ -94,7 +98,7 @@ pub fn import(
         milliseconds: 0,
         cut_texts: 0,
     };
-    let report = job.run();
+    let report = job.run(out_dir);
     if report.is_err() {
         // The reason matters more than the left-overs; the next try clears them.
         let _ = dataset::clear(out_dir);
@@ -102,6 +106,7 @@ pub fn import(
     report.map_err(|stop| match stop {
         Stop::Detail(detail) => Error::Input(failure_reason(schema.kind, dataset_name, &detail)),
         Stop::Error(error) => error,
+        Stop::Unwritten => Error::Stopped,
     })
 }
 
@@ -110,6 +115,30 @@ enum Stop {
     /// For the user, to be completed with the dataset's name.
     Detail(String),
     Error(Error),
+    /// The encoder takes no more, and knows why.
+    Unwritten,
+}
+
+/// What the encoder is asked for.
+enum Order {
+    Write(Rows),
+    /// There is nothing more, and all of it was good.
+    Finish,
+}
+
+fn order(encoder: &SyncSender<Order>, order: Order) -> Result<(), Stop> {
+    encoder.send(order).map_err(|_| Stop::Unwritten)
+}
+
+/// Writes what comes, on a thread of its own; without the order to finish nothing is made durable.
+fn encode(mut writer: PartWriter, orders: &Receiver<Order>) -> Result<Vec<Part>, Error> {
+    for order in orders {
+        match order {
+            Order::Write(rows) => writer.write(rows)?,
+            Order::Finish => return writer.finish(),
+        }
+    }
+    Ok(Vec::new())
 }
 
 impl From<Error> for Stop {
@@ -123,7 +152,7 @@ struct Job<'a> {
     sources: &'a [&'a dyn Source],
     options: &'a ImportOptions,
     progress: &'a dyn Progress,
-    writer: PartWriter,
+    buffer: RowBuffer,
     bytes_read: Arc<AtomicU64>,
     rows: u64,
     invalid: Vec<String>,
@@ -133,22 +162,23 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&mut self) -> Result<ImportReport, Stop> {
-        if self.sources.is_empty() {
-            return Err(self.no_data());
-        }
-        for source in self.sources {
-            self.read_source(*source)?;
-        }
-        if self.invalid_count > self.options.max_invalid_rows {
-            return Err(Stop::Detail(self.describe_invalid()));
-        }
-        if self.rows == 0 {
-            return Err(self.no_data());
-        }
-        let parts = self.writer.finish()?;
+    fn run(&mut self, dir: &Path) -> Result<ImportReport, Stop> {
+        let writer = PartWriter::new(self.schema, dir, &self.options.vault);
+        let (send, orders) = sync_channel(BATCHES_AHEAD);
+        let parts = std::thread::scope(|scope| {
+            let encoder = scope.spawn(move || encode(writer, &orders));
+            let read = self.read_all(&send);
+            drop(send);
+            let written = encoder
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (read, written) {
+                // What could not be written is why the reading ended.
+                (Err(Stop::Unwritten) | Ok(()), written) => Ok(written?),
+                (Err(stop), _) => Err(stop),
+            }
+        })?;
         let manifest = Manifest::new(self.schema.clone(), parts);
-        let dir = self.writer.dir();
         manifest.write(dir, &self.options.vault)?;
         let mut files: Vec<PathBuf> = manifest
             .parts
@@ -166,7 +196,30 @@ impl Job<'_> {
         })
     }
 
-    fn read_source(&mut self, source: &dyn Source) -> Result<(), Stop> {
+    /// Reads and checks everything; what is good goes to the encoder, and the order to finish last.
+    fn read_all(&mut self, encoder: &SyncSender<Order>) -> Result<(), Stop> {
+        if self.sources.is_empty() {
+            return Err(self.no_data());
+        }
+        for source in self.sources {
+            self.read_source(*source, encoder)?;
+        }
+        if self.invalid_count > self.options.max_invalid_rows {
+            return Err(Stop::Detail(self.describe_invalid()));
+        }
+        if self.rows == 0 {
+            return Err(self.no_data());
+        }
+        let rest = self.buffer.take();
+        order(encoder, Order::Write(rest))?;
+        order(encoder, Order::Finish)
+    }
+
+    fn read_source(
+        &mut self,
+        source: &dyn Source,
+        encoder: &SyncSender<Order>,
+    ) -> Result<(), Stop> {
         let name = source.name();
         let counted = Counted {
             source,
@@ -181,14 +234,20 @@ impl Job<'_> {
         };
         loop {
             match reader.next_record() {
-                Ok(Some(record)) => self.read_row(name, &columns, &record)?,
+                Ok(Some(record)) => self.read_row(name, &columns, &record, encoder)?,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(self.unreadable(name, error)),
             }
         }
     }
 
-    fn read_row(&mut self, name: &str, columns: &Columns, record: &Record<'_>) -> Result<(), Stop> {
+    fn read_row(
+        &mut self,
+        name: &str,
+        columns: &Columns,
+        record: &Record<'_>,
+        encoder: &SyncSender<Order>,
+    ) -> Result<(), Stop> {
         match read_values(columns, record) {
             Ok(values) => {
                 for value in &values {
@@ -200,8 +259,10 @@ impl Job<'_> {
                 }
                 self.rows += 1;
                 // Past the limit nothing will be kept, only the count of bad rows matters.
-                if self.invalid_count <= self.options.max_invalid_rows {
-                    self.writer.push(&values)?;
+                if self.invalid_count <= self.options.max_invalid_rows
+                    && let Some(rows) = self.buffer.push(&values)
+                {
+                    order(encoder, Order::Write(rows))?;
                 }
             }
             Err(rule) => {

@@ -2,8 +2,9 @@
 
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use crate::train::events::{Pairs, Prefix, Sparse};
+use crate::train::events::{Pairs, Prefix, Sparse, by_block};
 
 /// Decay time of the own history in seconds: 120 days.
 const OWN_DECAY_SECONDS: f64 = 120.0 * 86_400.0;
@@ -47,40 +48,47 @@ pub(crate) struct OwnHistory {
 impl OwnHistory {
     /// Of everything in `training`, where the last horizon starts at `recent`.
     pub(crate) fn new(training: &Prefix<'_>, pairs: &Pairs, recent: i64) -> OwnHistory {
-        let times = &training.data.event_times;
         let mut by_user = vec![0.0; pairs.by_user.indices.len()];
-        for user in 0..training.users() {
-            let events = training.events_of(user);
-            let Some(&last) = times[events.clone()].last() else {
-                continue;
-            };
-            let sums = &mut by_user[pairs.by_user.range(user)];
-            let row = pairs.by_user.row(user);
-            let mut total = 0.0;
-            let mut newer = 0usize;
-            for event in events {
-                let age = last.saturating_sub(times[event]) as f64;
-                let weight = libm::exp(-age / OWN_DECAY_SECONDS);
-                // An event of weight 0 is in no pair.
-                if let Ok(place) = row.binary_search(&training.data.event_items[event]) {
-                    sums[place] += weight;
+        let start = |user: usize| pairs.by_user.starts[user];
+        by_block(&mut by_user, training.users(), start)
+            .into_par_iter()
+            .for_each(|(users, sums)| {
+                let first = start(users.start);
+                for user in users {
+                    let range = pairs.by_user.range(user);
+                    let sums = &mut sums[range.start - first..range.end - first];
+                    Self::of_user(training, pairs, recent, user, sums);
                 }
-                total += weight;
-                newer += usize::from(times[event] >= recent);
-            }
-            for sum in sums {
-                *sum = *sum / total * (1 + newer) as f64;
-            }
-        }
-        let mut next = pairs.by_item.starts.clone();
-        let mut values = vec![0.0; by_user.len()];
-        for (&item, &value) in pairs.by_user.indices.iter().zip(&by_user) {
-            values[next[item as usize]] = value;
-            next[item as usize] += 1;
-        }
+            });
+        let values = pairs.by_user.turned(&pairs.by_item, &by_user);
         OwnHistory {
             users: pairs.by_item.clone(),
             values,
+        }
+    }
+
+    /// What each of a user's pairs is worth.
+    fn of_user(training: &Prefix<'_>, pairs: &Pairs, recent: i64, user: usize, sums: &mut [f64]) {
+        let times = &training.data.event_times;
+        let events = training.events_of(user);
+        let Some(&last) = times[events.clone()].last() else {
+            return;
+        };
+        let row = pairs.by_user.row(user);
+        let mut total = 0.0;
+        let mut newer = 0usize;
+        for event in events {
+            let age = last.saturating_sub(times[event]) as f64;
+            let weight = libm::exp(-age / OWN_DECAY_SECONDS);
+            // An event of weight 0 is in no pair.
+            if let Ok(place) = row.binary_search(&training.data.event_items[event]) {
+                sums[place] += weight;
+            }
+            total += weight;
+            newer += usize::from(times[event] >= recent);
+        }
+        for sum in sums {
+            *sum = *sum / total * (1 + newer) as f64;
         }
     }
 

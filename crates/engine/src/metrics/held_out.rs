@@ -3,6 +3,7 @@
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::Ranks;
 use super::baselines::{drawn, ranked};
@@ -12,8 +13,12 @@ use crate::model::Metrics;
 use crate::score::Scorer;
 use crate::train::events::{Prefix, Sparse};
 
-/// More queries than this are sampled.
+/// More queries than this are sampled, and more than the multiply-adds of a model allow, but never fewer
+/// than the least number.
 const QUERIES_MAX: usize = 20_000;
+const QUERIES_MIN: usize = 2_000;
+/// Users times multiply-adds for each of them and each query, altogether.
+const QUERY_BUDGET: usize = 1 << 38;
 
 /// Measures an item model trained on `training` with the rest of `whole`: every item with a training
 /// event is a query. Runs in the current thread pool.
@@ -49,7 +54,9 @@ pub(crate) fn measure_queries(
         })
         .collect();
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x6d65_7472_6963_7321);
-    let queries = sample(&found, &mut random);
+    let each = population.saturating_mul(ranks.query_cost()).max(1);
+    let most = (QUERY_BUDGET / each).clamp(QUERIES_MIN, QUERIES_MAX);
+    let queries = sample(&found, most, &mut random);
 
     let [mut model, mut by_chance, mut active] = [0; 3].map(|_| Tally::new(users, k));
     let most_active = ranked(training, k, |events, _| events.len() as i64);
@@ -82,18 +89,24 @@ pub(crate) fn measure_queries(
 /// For each item the users with an event in `whole` beyond `training`, ascending. Events of weight 0
 /// are context and do not count.
 pub(crate) fn users_beyond(training: &Prefix<'_>, whole: &Prefix<'_>) -> Sparse {
+    let rows: Vec<Vec<u32>> = (0..whole.users())
+        .into_par_iter()
+        .map(|user| {
+            let events = training.rest_of(whole, user);
+            let mut items: Vec<u32> = events
+                .filter(|&event| whole.data.weight(event) > 0.0)
+                .map(|event| whole.data.event_items[event])
+                .collect();
+            items.sort_unstable();
+            items.dedup();
+            items
+        })
+        .collect();
     let mut items_of = Sparse {
         starts: vec![0],
         indices: Vec::new(),
     };
-    for user in 0..whole.users() {
-        let events = training.rest_of(whole, user);
-        let mut items: Vec<u32> = events
-            .filter(|&event| whole.data.weight(event) > 0.0)
-            .map(|event| whole.data.event_items[event])
-            .collect();
-        items.sort_unstable();
-        items.dedup();
+    for items in rows {
         items_of.indices.extend(items);
         items_of.starts.push(items_of.indices.len());
     }
@@ -110,16 +123,16 @@ fn trained_items(training: &Prefix<'_>) -> Vec<bool> {
     trained
 }
 
-fn sample(found: &[u32], random: &mut impl Rng) -> Vec<u32> {
-    if found.len() <= QUERIES_MAX {
+fn sample(found: &[u32], most: usize, random: &mut impl Rng) -> Vec<u32> {
+    if found.len() <= most {
         return found.to_vec();
     }
     tracing::info!(
         queries = found.len(),
-        sampled = QUERIES_MAX,
+        sampled = most,
         "queries are sampled for the metrics"
     );
-    let mut chosen: Vec<u32> = index::sample(random, found.len(), QUERIES_MAX)
+    let mut chosen: Vec<u32> = index::sample(random, found.len(), most)
         .into_iter()
         .map(|place| found[place])
         .collect();
@@ -149,6 +162,10 @@ mod tests {
 
         fn log_constant(&self, _: &[u32]) -> f64 {
             0.0
+        }
+
+        fn query_cost(&self) -> usize {
+            1
         }
 
         fn horizon_seconds(&self) -> Option<i64> {

@@ -39,6 +39,9 @@ pub trait Ranks: Sync {
     /// 1 − exp(−μ) within the model's horizon.
     fn log_constant(&self, query: &[u32]) -> f64;
 
+    /// Multiply-adds that a user costs a query, about.
+    fn query_cost(&self) -> usize;
+
     /// Seconds that the model's probabilities are about, if it was fitted on a horizon at all.
     fn horizon_seconds(&self) -> Option<i64>;
 }
@@ -59,6 +62,10 @@ impl Ranks for Scorer {
         f64::from(self.model().item_offset(query[0] as usize))
     }
 
+    fn query_cost(&self) -> usize {
+        self.model().dimension()
+    }
+
     fn horizon_seconds(&self) -> Option<i64> {
         let choices = self.model().card().choices.as_ref()?;
         Some(choices.horizon_seconds)
@@ -77,6 +84,11 @@ impl Ranks for AttributeScorer {
 
     fn log_constant(&self, _: &[u32]) -> f64 {
         0.0
+    }
+
+    fn query_cost(&self) -> usize {
+        // Queries share the products; what each adds is its incidence and the exponentials.
+        1
     }
 
     fn horizon_seconds(&self) -> Option<i64> {

@@ -25,7 +25,7 @@ use crate::progress::Progress;
 use crate::recipes::item_affinity;
 use crate::score::Ranking;
 use crate::train::events::{Pairs, Prefix};
-use crate::train::{Question, TrainOptions, Work};
+use crate::train::{Costs, Question, TrainOptions, Work};
 
 /// Sizes at which the lift is measured, in thousandths of the population.
 pub(crate) const LIFT_SIZES: [usize; 6] = [5, 10, 20, 50, 100, 200];
@@ -201,7 +201,8 @@ pub fn delivered_item_model(
     clock: &dyn Clock,
 ) -> Result<Model, Error> {
     let whole = Prefix::whole(&data.interactions);
-    let mut work = Work::new(progress, clock, 1);
+    let costs = Costs::new(&data.interactions, options);
+    let mut work = Work::new(progress, clock, costs, 1, false);
     item_affinity::fit(
         &whole,
         &data.attributes,

@@ -16,7 +16,7 @@ use crate::model::{Card, Metrics, Model, Parts, RECIPE_ITEM_AFFINITY};
 use crate::progress::Progress;
 use crate::score::Scorer;
 use crate::train::events::Prefix;
-use crate::train::{self, Fitted, Question, Work, candidates, ials, kernels};
+use crate::train::{self, Costs, Fitted, Question, Work, candidates, ials, kernels};
 
 pub use crate::train::{BUDGET_FLOPS_DEFAULT, ModelChoice, TrainOptions, Without};
 
@@ -60,7 +60,9 @@ pub fn train(
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<Trained, Error> {
-    let mut work = Work::new(progress, clock, 1 + u64::from(options.final_fit));
+    let costs = Costs::new(&data.interactions, options);
+    let fits = 1 + u64::from(options.final_fit);
+    let mut work = Work::new(progress, clock, costs, fits, true);
     let start = work.seconds();
     let whole = Prefix::whole(&data.interactions);
     let oldest = whole.oldest_four_fifths();
@@ -74,6 +76,7 @@ pub fn train(
     let scorer = Scorer::new(Arc::new(first), None);
     let pool = pool(options)?;
     let metrics = pool.install(|| held_out::measure(&scorer, &oldest, &whole, options.seed));
+    work.measured()?;
     let metrics_end = work.seconds();
 
     let mut model = if options.final_fit {
@@ -180,7 +183,8 @@ fn settings() -> BTreeMap<String, f64> {
         ("unseen_weight_max", ials::UNSEEN_WEIGHT_MAX),
         ("unseen_per_pair_max", ials::UNSEEN_PER_PAIR_MAX),
         ("regularisation", ials::REGULARISATION),
-        ("conjugate_gradient_steps", ials::STEPS as f64),
+        ("conjugate_gradient_steps", ials::ITEM_STEPS as f64),
+        ("conjugate_gradient_steps_of_users", ials::USER_STEPS as f64),
         ("sweeps", candidates::SWEEPS as f64),
         ("sweeps_after_validation", candidates::SWEEPS_AGAIN as f64),
     ];

@@ -20,7 +20,7 @@ use crate::model::{AttributeModel, Counts, Metrics, Model, RECIPE_ITEM_ATTRIBUTE
 use crate::progress::Progress;
 use crate::score::AttributeScorer;
 use crate::train::events::Prefix;
-use crate::train::{Question, Work};
+use crate::train::{Costs, Question, Step, Work};
 
 /// Shown where no column can be asked for.
 const NO_COLUMN: &str = "The recipe aws-item-attribute-affinity needs an Items dataset with at least \
@@ -47,7 +47,9 @@ pub fn train(
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<Trained, Error> {
-    let mut work = Work::new(progress, clock, 1 + u64::from(options.final_fit));
+    let costs = Costs::new(&data.interactions, options);
+    let fits = 1 + u64::from(options.final_fit);
+    let mut work = Work::new(progress, clock, costs, fits, true);
     let start = work.seconds();
     let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
@@ -67,6 +69,7 @@ pub fn train(
     let listed = listed_queries(&index);
     let metrics = pool(options)?
         .install(|| held_out::measure_queries(&scorer, &listed, &oldest, &whole, options.seed));
+    work.measured()?;
     let metrics_end = work.seconds();
 
     let mut model = if options.final_fit {
@@ -103,7 +106,8 @@ pub fn train_on(
     progress: &dyn Progress,
     clock: &dyn Clock,
 ) -> Result<AttributeModel, Error> {
-    let mut work = Work::new(progress, clock, 1);
+    let costs = Costs::new(&data.interactions, options);
+    let mut work = Work::new(progress, clock, costs, 1, false);
     let index = AttributeIndex::new(&data.attributes).map_err(Error::Data)?;
     if index.is_empty() {
         return Err(Error::Data(NO_COLUMN.into()));
@@ -152,7 +156,7 @@ fn fit(
         }
         _ => pool(options)?.install(|| attributes::fit(&model, &[], Vec::new())),
     };
-    work.finished(0, "attribute head")?;
+    work.finished(Step::Other, "attribute head")?;
     let card = model.card_mut();
     card.attribute_head = Some(head);
     card.notes.extend(note);

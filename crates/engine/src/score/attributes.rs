@@ -22,8 +22,8 @@ use crate::train::{kernels, linear};
 
 /// Users of one block.
 pub(crate) const BLOCK_USERS: usize = 256;
-/// Items of one tile.
-const TILE_ITEMS: usize = 512;
+/// Items of one tile, which stays in the second cache beside the vectors it is made of.
+const TILE_ITEMS: usize = 128;
 /// Queries that one pass over the items answers; a block of users holds three floats for each of them
 /// and each user, 6 MiB.
 const BATCH_QUERIES: usize = 2048;
@@ -412,9 +412,7 @@ impl SignalTile {
                 tile.add_history(&block, item as usize, queries, row);
                 for &query in queries {
                     let mass = &mut tile.mass[query as usize * users.len()..][..users.len()];
-                    for (mass, probability) in mass.iter_mut().zip(&*row) {
-                        *mass += probability;
-                    }
+                    kernels::add(mass, row);
                 }
             }
         }
@@ -515,12 +513,9 @@ impl<'a> Block<'a> {
         linear::products(vectors, &self.vectors, towers.dimension(), out);
         for (row, &item) in out.chunks_exact_mut(self.users.len()).zip(items) {
             let offset = towers.item_offset(item as usize) - self.log_new;
-            for (value, constant) in row.iter_mut().zip(&self.constants) {
-                // Z is estimated, so a probability can come out above one; nothing overflows.
-                *value = (*value + (offset + constant)).min(0.0);
-            }
+            // Z is estimated, so a probability can come out above one; nothing overflows.
+            kernels::exp_shifted(row, &self.constants, offset);
         }
-        kernels::exp_in_place(out);
     }
 
     fn place(&self, user: u32) -> Option<usize> {

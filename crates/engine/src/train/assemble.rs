@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::calibrate::{Draws, Scored, Weights};
-use super::events::{Pairs, Prefix};
+use super::events::{Pairs, Prefix, by_block};
 use super::intensity::Intensity;
 use super::repeats;
 use super::returns::{self, Known, Meetings, PairLogs, Returns};
@@ -11,8 +11,6 @@ use super::towers::Towers;
 use super::{Choices, TrainOptions};
 use crate::model::{History, Model};
 
-/// Users of one block of the final pass.
-const BLOCK_USERS: usize = 256;
 /// Keeps the logarithm of an own history that is all but forgotten finite.
 const OWN_SHARE_MIN: f64 = 1e-6;
 
@@ -150,11 +148,13 @@ pub(crate) fn assemble(
     // carry both.
     let log_new = choices.log_new();
     let dimension = options.dimension;
+    let item_vectors = unpadded(items.vectors, items.stride, dimension, weights.b as f32);
+    let user_vectors = compacted(vectors, items.stride, dimension);
     Fitted {
-        user_vectors: unpadded(&vectors, items.stride, dimension, 1.0),
+        user_vectors,
         user_offsets: offsets.iter().map(|&offset| offset as f32).collect(),
         user_log_rates: log_rates.iter().map(|&rate| rate as f32).collect(),
-        item_vectors: unpadded(items.vectors, items.stride, dimension, weights.b as f32),
+        item_vectors,
         item_offsets: items
             .terms
             .iter()
@@ -176,12 +176,13 @@ fn repaired(
 ) -> Vec<f32> {
     let pairs = known.pairs;
     let log_new = probabilities.choices.log_new();
-    let users: Vec<usize> = (0..pairs.by_user.rows()).collect();
-    let parts: Vec<Vec<f32>> = users
-        .par_chunks(BLOCK_USERS)
-        .map(|block| {
-            let mut scores = Vec::new();
-            for &user in block {
+    let mut scores = vec![0.0f32; pairs.by_user.indices.len()];
+    let start = |user: usize| pairs.by_user.starts[user];
+    by_block(&mut scores, pairs.by_user.rows(), start)
+        .into_par_iter()
+        .for_each(|(users, scores)| {
+            let mut scores = scores.iter_mut();
+            for user in users {
                 let own = probabilities.of_pairs(user);
                 let logs = match returns {
                     Some(returns) => returns.log_rates(known, user, &own),
@@ -190,15 +191,14 @@ fn repaired(
                         .map(|own| own.mixed + known.log_rates[user])
                         .collect(),
                 };
-                for (&item, log) in pairs.by_user.row(user).iter().zip(logs) {
+                let row = pairs.by_user.row(user).iter().zip(logs);
+                for ((&item, log), score) in row.zip(&mut scores) {
                     let term = f64::from(probabilities.terms[item as usize]);
-                    scores.push((log - probabilities.weights.c * term - log_new) as f32);
+                    *score = (log - probabilities.weights.c * term - log_new) as f32;
                 }
             }
-            scores
-        })
-        .collect();
-    parts.concat()
+        });
+    scores
 }
 
 /// Seed of the items that stand for all in Z.
@@ -219,6 +219,18 @@ fn unpadded(rows: &[f32], stride: usize, dimension: usize, factor: f32) -> Vec<f
     rows.chunks_exact(stride)
         .flat_map(|row| row[..dimension].iter().map(|value| value * factor))
         .collect()
+}
+
+/// Takes the padding out where the rows lie: there may be no room for a second copy.
+fn compacted(mut rows: Vec<f32>, stride: usize, dimension: usize) -> Vec<f32> {
+    let count = rows.len() / stride;
+    for row in 1..count {
+        let from = row * stride;
+        rows.copy_within(from..from + dimension, row * dimension);
+    }
+    rows.truncate(count * dimension);
+    rows.shrink_to_fit();
+    rows
 }
 
 fn log_add(a: f64, b: f64) -> f64 {

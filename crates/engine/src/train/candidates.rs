@@ -13,7 +13,7 @@ use super::lookback::{Course, Lookback};
 use super::repeats::Repeats;
 use super::towers::{IALS, Ials, LOOKBACK, Towers};
 use super::validate;
-use super::work::{self, Work};
+use super::work::{Step, Work};
 use super::{CandidateFigures, Choices, ModelChoice, Returns, TrainOptions, Validation};
 use crate::error::Error;
 use crate::model::Model;
@@ -52,10 +52,15 @@ pub(crate) fn best(
     work: &mut Work<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Candidate, Error> {
-    let course = Course::new(held_back.before, &held_back.pairs);
-    let affordable = affordable_epochs(&course, options);
-    let look_back = options.model != ModelChoice::Ials && !course.is_empty() && affordable > 0;
-    if options.model != ModelChoice::Ials && !look_back {
+    let course = (options.model != ModelChoice::Ials)
+        .then(|| Course::new(held_back.before, &held_back.pairs));
+    let affordable =
+        |course: &Course<'_>| !course.is_empty() && affordable_epochs(course, options) > 0;
+    let (course, unaffordable) = match course {
+        Some(course) if affordable(&course) => (Some(course), None),
+        other => (None, other),
+    };
+    if let Some(course) = unaffordable {
         notes.push(format!(
             "the look-back towers would need {:.3e} floating point operations an epoch, too many for the \
              budget of {:.3e}; iALS serves",
@@ -65,14 +70,16 @@ pub(crate) fn best(
     }
     let mut candidates = Vec::new();
     let ials = ials(held_back, options, work)?;
-    if look_back {
-        let look_back = lookback(held_back, &course, &ials, affordable, options, work)?;
-        candidates.push(look_back);
+    let alone = options.model == ModelChoice::Lookback && course.is_some();
+    if let Some(course) = course {
+        let epochs_max = affordable_epochs(&course, options);
+        candidates.push(lookback(
+            held_back, &course, &ials, epochs_max, options, work,
+        )?);
     }
-    if options.model != ModelChoice::Lookback || !look_back {
+    if !alone {
         candidates.insert(0, ials);
     }
-    drop(course);
     let mut figures = Vec::new();
     let mut best: Option<(f64, Candidate)> = None;
     for mut candidate in candidates {
@@ -89,11 +96,11 @@ pub(crate) fn best(
         let mut tried = validate::Tried::new(held_back, fitted)?;
         candidate.first_time_scale = tried.first_time_scale();
         tried.scale_first_time(candidate.first_time_scale);
-        let recalls = tried.recalls();
+        let (recalls, validation) = tried.measure(moment, options.seed);
         let value = merit(recalls);
         let better = best.as_ref().is_none_or(|(highest, _)| value > *highest);
         if better {
-            candidate.validation = Some(tried.validation(moment, options.seed));
+            candidate.validation = Some(validation);
         }
         if keep_cut {
             candidate.at_cut = Some(tried.into_model(choices));
@@ -105,9 +112,9 @@ pub(crate) fn best(
         if better {
             best = Some((value, candidate));
         }
-        work.finished(work::CHOICES, "validation")?;
+        work.finished(Step::Choices, "validation")?;
     }
-    work.skip_validation()?;
+    work.validated()?;
     let (_, mut candidate) = best.ok_or_else(|| Error::Input("no towers to choose from".into()))?;
     candidate.figures = figures;
     Ok(candidate)
@@ -294,21 +301,16 @@ impl Candidate {
                 Towers::Lookback(lookback)
             }
         };
-        work.skip_towers()?;
+        work.trained()?;
         Ok(towers)
     }
 }
 
 fn random_ials(prefix: &Prefix<'_>, options: &TrainOptions) -> ials::Towers {
-    ials::Towers::random(
-        prefix.users(),
-        prefix.items(),
-        options.dimension,
-        options.seed,
-    )
+    ials::Towers::random(prefix.items(), options.dimension, options.seed)
 }
 
-fn sweep(
+pub(super) fn sweep(
     towers: &mut ials::Towers,
     pairs: &Pairs,
     count: usize,
@@ -320,7 +322,7 @@ fn sweep(
         let loss = towers.sweep(pairs)?;
         let seconds = work.seconds() - start;
         work.sweeps.push(seconds);
-        work.finished(work::SWEEP, &format!("{name} {number}, loss {loss:.6e}"))?;
+        work.finished(Step::Sweep, &format!("{name} {number}, loss {loss:.6e}"))?;
     }
     Ok(())
 }
@@ -339,5 +341,5 @@ fn run_epoch(
     work.epochs.push((seconds, epoch.flops));
     let rate = epoch.flops / seconds.max(1e-3) / 1e9;
     let detail = format!("epoch {number}, loss {:.4}, {rate:.0} GFLOP/s", epoch.loss);
-    work.finished(work::EPOCH, &detail)
+    work.finished(Step::Epoch, &detail)
 }

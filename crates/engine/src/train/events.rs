@@ -5,7 +5,14 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::interactions::Interactions;
+
+/// Users that one worker handles at a time.
+pub(crate) const BLOCK_USERS: usize = 4096;
+/// Ranges of columns that rows are turned by, at most; each goes through all rows.
+const TURN_RANGES_MAX: usize = 16;
 
 /// The oldest events of each user.
 #[derive(Clone, Debug)]
@@ -26,6 +33,7 @@ impl<'a> Prefix<'a> {
     /// Those of this prefix that happened before `time`.
     pub(crate) fn before(&self, time: i64) -> Prefix<'a> {
         let ends = (0..self.users())
+            .into_par_iter()
             .map(|user| {
                 let events = self.events_of(user);
                 events.start + self.data.event_times[events].partition_point(|&t| t < time)
@@ -122,18 +130,17 @@ impl Sparse {
         self.starts.len() - 1
     }
 
-    /// Values in the order of these rows, in the order of their transposition.
-    pub(crate) fn turned<T: Copy + Default>(&self, transposed: &Sparse, values: &[T]) -> Vec<T> {
-        let mut next = transposed.starts.clone();
+    /// Values in the order of these rows, in the order of their transposition. Rows ascend.
+    pub(crate) fn turned<T>(&self, transposed: &Sparse, values: &[T]) -> Vec<T>
+    where
+        T: Copy + Default + Send + Sync,
+    {
         let mut turned = vec![T::default(); values.len()];
-        for (&column, &value) in self.indices.iter().zip(values) {
-            turned[next[column as usize]] = value;
-            next[column as usize] += 1;
-        }
+        self.turn(&transposed.starts, &mut turned, |_, place| values[place]);
         turned
     }
 
-    /// Columns become rows; each new row ascends.
+    /// Columns become rows; each new row ascends. Rows ascend.
     pub(crate) fn transposed(&self, columns: usize) -> Sparse {
         let mut starts = vec![0usize; columns + 1];
         for &column in &self.indices {
@@ -142,16 +149,69 @@ impl Sparse {
         for column in 0..columns {
             starts[column + 1] += starts[column];
         }
-        let mut next = starts.clone();
         let mut indices = vec![0u32; self.indices.len()];
-        for row in 0..self.rows() {
-            for &column in self.row(row) {
-                indices[next[column as usize]] = row as u32;
-                next[column as usize] += 1;
-            }
-        }
+        self.turn(&starts, &mut indices, |row, _| row as u32);
         Sparse { starts, indices }
     }
+
+    /// Writes `value(row, place)` of every entry where the transposition, whose rows have these
+    /// `starts`, has it. Workers share the columns, and each finds its own in every row.
+    fn turn<T: Send>(
+        &self,
+        starts: &[usize],
+        turned: &mut [T],
+        value: impl Fn(usize, usize) -> T + Sync,
+    ) {
+        let count = rayon::current_num_threads().clamp(1, TURN_RANGES_MAX);
+        let mut ranges = Vec::with_capacity(count);
+        let (mut rest, mut first) = (turned, 0);
+        for number in 1..=count {
+            let end = match number == count {
+                true => starts.len() - 1,
+                false => {
+                    let share = starts[starts.len() - 1] / count * number;
+                    starts.partition_point(|&start| start < share).max(first)
+                }
+            };
+            let (own, others) = rest.split_at_mut(starts[end] - starts[first]);
+            ranges.push((first..end, own));
+            (rest, first) = (others, end);
+        }
+        ranges.into_par_iter().for_each(|(columns, own)| {
+            let offset = starts[columns.start];
+            let mut next: Vec<usize> = starts[columns.clone()].to_vec();
+            for row in 0..self.rows() {
+                let range = self.range(row);
+                let entries = &self.indices[range.clone()];
+                let from = entries.partition_point(|&column| (column as usize) < columns.start);
+                for (place, &column) in (range.start + from..).zip(&entries[from..]) {
+                    let Some(next) = next.get_mut(column as usize - columns.start) else {
+                        break;
+                    };
+                    own[*next - offset] = value(row, place);
+                    *next += 1;
+                }
+            }
+        });
+    }
+}
+
+/// Cuts values that lie user by user into what blocks of [`BLOCK_USERS`] users have; `start(user)` says
+/// where a user's begin.
+pub(crate) fn by_block<T>(
+    values: &mut [T],
+    users: usize,
+    start: impl Fn(usize) -> usize,
+) -> Vec<(Range<usize>, &mut [T])> {
+    let mut blocks = Vec::with_capacity(users.div_ceil(BLOCK_USERS));
+    let mut rest = values;
+    for first in (0..users).step_by(BLOCK_USERS) {
+        let end = (first + BLOCK_USERS).min(users);
+        let (own, others) = rest.split_at_mut(start(end) - start(first));
+        blocks.push((first..end, own));
+        rest = others;
+    }
+    blocks
 }
 
 /// The distinct pairs of a prefix, both ways. Events of weight 0 make no pair.
@@ -168,40 +228,72 @@ pub(crate) struct Pairs {
     places: Vec<u32>,
 }
 
-impl Pairs {
-    pub(crate) fn new(prefix: &Prefix<'_>) -> Pairs {
+/// The pairs of a block of users.
+struct Block {
+    counts: Vec<usize>,
+    indices: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Block {
+    /// `places` has a place for each event of the data of these users.
+    fn new(prefix: &Prefix<'_>, users: Range<usize>, places: &mut [u32]) -> Block {
         let data = prefix.data;
-        let mut starts = Vec::with_capacity(prefix.users() + 1);
-        let mut indices: Vec<u32> = Vec::new();
-        let mut places = vec![0u32; data.len()];
+        let first = data.user_starts[users.start];
+        let mut block = Block {
+            counts: Vec::with_capacity(users.len()),
+            indices: Vec::new(),
+            weights: Vec::new(),
+        };
         let mut row: Vec<u32> = Vec::new();
-        let mut user_weights = (!data.event_weights.is_empty()).then(Vec::new);
-        starts.push(0);
-        for user in 0..prefix.users() {
+        for user in users {
             let events = prefix.events_of(user);
+            let counted = events.clone().filter(|&event| data.weight(event) > 0.0);
             row.clear();
-            row.extend(
-                events
-                    .clone()
-                    .filter(|&event| data.weight(event) > 0.0)
-                    .map(|event| data.event_items[event]),
-            );
+            row.extend(counted.clone().map(|event| data.event_items[event]));
             row.sort_unstable();
             row.dedup();
-            for event in events.clone() {
+            for event in events {
                 let item = data.event_items[event];
-                places[event] = row.partition_point(|&other| other < item) as u32;
+                places[event - first] = row.partition_point(|&other| other < item) as u32;
             }
-            if let Some(weights) = &mut user_weights {
-                let from = weights.len();
-                weights.resize(from + row.len(), 0.0f32);
-                for event in events.filter(|&event| data.weight(event) > 0.0) {
-                    let weight = &mut weights[from + places[event] as usize];
+            if !data.event_weights.is_empty() {
+                let from = block.weights.len();
+                block.weights.resize(from + row.len(), 0.0f32);
+                for event in counted {
+                    let weight = &mut block.weights[from + places[event - first] as usize];
                     *weight = weight.max(data.weight(event));
                 }
             }
-            indices.extend_from_slice(&row);
-            starts.push(indices.len());
+            block.indices.extend_from_slice(&row);
+            block.counts.push(row.len());
+        }
+        block
+    }
+}
+
+impl Pairs {
+    pub(crate) fn new(prefix: &Prefix<'_>) -> Pairs {
+        let data = prefix.data;
+        let mut places = vec![0u32; data.len()];
+        let blocks: Vec<Block> =
+            by_block(&mut places, prefix.users(), |user| data.user_starts[user])
+                .into_par_iter()
+                .map(|(users, places)| Block::new(prefix, users, places))
+                .collect();
+        let pairs = blocks.iter().map(|block| block.indices.len()).sum();
+        let mut starts = Vec::with_capacity(prefix.users() + 1);
+        let mut indices: Vec<u32> = Vec::with_capacity(pairs);
+        let mut user_weights = (!data.event_weights.is_empty()).then(Vec::new);
+        starts.push(0);
+        for block in blocks {
+            for count in &block.counts {
+                starts.push(starts[starts.len() - 1] + count);
+            }
+            indices.extend_from_slice(&block.indices);
+            if let Some(weights) = &mut user_weights {
+                weights.extend_from_slice(&block.weights);
+            }
         }
         let by_user = Sparse { starts, indices };
         let by_item = by_user.transposed(prefix.items());

@@ -1,5 +1,7 @@
 //! The events that validation holds back, and who they belong to.
 
+use rayon::prelude::*;
+
 use super::events::{Pairs, Prefix};
 
 /// The events between two prefixes that belong to users and items known before.
@@ -22,10 +24,13 @@ impl<'a> HeldBack<'a> {
             users: Vec::new(),
             events: 0,
         };
-        for user in 0..all.users() as u32 {
-            let count = held_back.events_of(user).count();
+        let counts: Vec<u32> = (0..all.users() as u32)
+            .into_par_iter()
+            .map(|user| held_back.events_of(user).count() as u32)
+            .collect();
+        for (user, count) in (0..).zip(counts) {
             if count > 0 {
-                held_back.events += count;
+                held_back.events += count as usize;
                 held_back.users.push(user);
             }
         }

@@ -4,8 +4,11 @@
 //! order, so that the bytes do not depend on the number of threads.
 
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
+
+use super::half::{self, HalfRows};
 
 /// Rows of one block of a parallel pass.
 pub(crate) const BLOCK_ROWS: usize = 512;
@@ -20,35 +23,49 @@ pub(crate) struct Eigen {
     pub(crate) vectors: Vec<f32>,
 }
 
-/// Σ row rowᵀ over all rows, row-major stride × stride, summed in f64 in a fixed order.
+/// Σ row rowᵀ over all rows, row-major stride × stride, the lower triangle, summed in f64 in a fixed
+/// order.
 pub(crate) fn gram(rows: &[f32], stride: usize) -> Vec<f64> {
     let count = rows.len() / stride;
-    let shard_rows = count
-        .div_ceil(GRAM_SHARDS)
-        .next_multiple_of(BLOCK_ROWS)
-        .max(BLOCK_ROWS);
-    let shards: Vec<Vec<f64>> = rows
-        .par_chunks(shard_rows * stride)
+    let shards = rows
+        .par_chunks(shard_rows(count) * stride)
         .map(|shard| {
-            let mut sum = vec![0.0f64; stride * stride];
-            let mut part = vec![0.0f32; stride * stride];
+            let mut sum = GramSum::new(stride);
             for block in shard.chunks(BLOCK_ROWS * stride) {
-                let block = MatRef::from_row_major_slice(block, block.len() / stride, stride);
-                matmul(
-                    MatMut::from_row_major_slice_mut(&mut part, stride, stride),
-                    Accum::Replace,
-                    block.transpose(),
-                    block,
-                    1.0f32,
-                    Par::Seq,
-                );
-                for (sum, part) in sum.iter_mut().zip(&part) {
-                    *sum += f64::from(*part);
-                }
+                sum.add(block);
             }
-            sum
+            sum.total
         })
         .collect();
+    added(shards, stride)
+}
+
+/// The same of rows in half precision.
+pub(crate) fn gram_half(rows: &HalfRows, stride: usize) -> Vec<f64> {
+    let count = rows.all().len() / rows.pitch();
+    let shards = rows
+        .par_rows(shard_rows(count))
+        .map(|shard| {
+            let mut sum = GramSum::new(stride);
+            let mut block = Vec::new();
+            for rows_of_block in shard.chunks(BLOCK_ROWS * rows.pitch()) {
+                half::widen_rows(rows_of_block, rows.pitch(), stride, &mut block);
+                sum.add(&block);
+            }
+            sum.total
+        })
+        .collect();
+    added(shards, stride)
+}
+
+fn shard_rows(count: usize) -> usize {
+    count
+        .div_ceil(GRAM_SHARDS)
+        .next_multiple_of(BLOCK_ROWS)
+        .max(BLOCK_ROWS)
+}
+
+fn added(shards: Vec<Vec<f64>>, stride: usize) -> Vec<f64> {
     let mut total = vec![0.0f64; stride * stride];
     for shard in shards {
         for (total, part) in total.iter_mut().zip(shard) {
@@ -58,11 +75,48 @@ pub(crate) fn gram(rows: &[f32], stride: usize) -> Vec<f64> {
     total
 }
 
-/// Eigenvectors of the leading `dimension` × `dimension` part of a Gram matrix, on one thread.
+/// The Gram matrix of some blocks of rows.
+struct GramSum {
+    stride: usize,
+    total: Vec<f64>,
+    part: Vec<f32>,
+}
+
+impl GramSum {
+    fn new(stride: usize) -> GramSum {
+        GramSum {
+            stride,
+            total: vec![0.0; stride * stride],
+            part: vec![0.0; stride * stride],
+        }
+    }
+
+    fn add(&mut self, block: &[f32]) {
+        let stride = self.stride;
+        let block = MatRef::from_row_major_slice(block, block.len() / stride, stride);
+        triangular::matmul(
+            MatMut::from_row_major_slice_mut(&mut self.part, stride, stride),
+            BlockStructure::TriangularLower,
+            Accum::Replace,
+            block.transpose(),
+            BlockStructure::Rectangular,
+            block,
+            BlockStructure::Rectangular,
+            1.0f32,
+            Par::Seq,
+        );
+        for (total, part) in self.total.iter_mut().zip(&self.part) {
+            *total += f64::from(*part);
+        }
+    }
+}
+
+/// Eigenvectors of the leading `dimension` × `dimension` part of a symmetric matrix, of which the lower
+/// triangle is read, on one thread.
 /// `None` if the matrix has no finite decomposition.
 pub(crate) fn eigen(gram: &[f64], stride: usize, dimension: usize) -> Option<Eigen> {
     let matrix = Mat::from_fn(dimension, dimension, |i, j| {
-        0.5 * (gram[i * stride + j] + gram[j * stride + i])
+        gram[i.max(j) * stride + i.min(j)]
     });
     let decomposition = matrix.self_adjoint_eigen(Side::Lower).ok()?;
     let mut values = vec![0.0f32; stride];
@@ -94,6 +148,31 @@ pub(crate) fn rotate(rows: &mut [f32], stride: usize, basis: &[f32]) {
                 1.0f32,
                 Par::Seq,
             );
+        },
+    );
+}
+
+/// The same of rows in half precision.
+pub(crate) fn rotate_half(rows: &mut HalfRows, stride: usize, basis: &[f32]) {
+    let basis = MatRef::from_row_major_slice(basis, stride, stride);
+    let pitch = rows.pitch();
+    rows.par_rows_mut(BLOCK_ROWS).for_each_init(
+        || (Vec::new(), Vec::new()),
+        |(from, to): &mut (Vec<f32>, Vec<f32>), block| {
+            let count = block.len() / pitch;
+            half::widen_rows(block, pitch, stride, from);
+            to.resize(count * stride, 0.0);
+            matmul(
+                MatMut::from_row_major_slice_mut(&mut to[..], count, stride),
+                Accum::Replace,
+                MatRef::from_row_major_slice(from, count, stride),
+                basis,
+                1.0f32,
+                Par::Seq,
+            );
+            for (to, row) in to.chunks_exact(stride).zip(block.chunks_exact_mut(pitch)) {
+                half::narrow(to, row);
+            }
         },
     );
 }
@@ -209,7 +288,7 @@ mod tests {
                             * f64::from(eigen.vectors[j * stride + k])
                     })
                     .sum();
-                assert!((rebuilt - gram_matrix[i * stride + j]).abs() < 1e-2);
+                assert!((rebuilt - gram_matrix[i.max(j) * stride + i.min(j)]).abs() < 1e-2);
             }
         }
         let mut rotated = rows.clone();

@@ -14,6 +14,7 @@ mod choose;
 mod cold;
 pub(crate) mod events;
 mod features;
+pub(crate) mod half;
 mod held_back;
 pub(crate) mod ials;
 pub(crate) mod intensity;
@@ -21,9 +22,11 @@ pub(crate) mod kernels;
 pub(crate) mod linear;
 pub(crate) mod lookback;
 mod options;
+pub mod plain;
 pub(crate) mod poisson;
 pub(crate) mod repeats;
 pub(crate) mod returns;
+mod solve;
 mod towers;
 mod validate;
 mod work;
@@ -45,7 +48,7 @@ use held_back::HeldBack;
 use intensity::Intensity;
 pub use options::{BUDGET_FLOPS_DEFAULT, ModelChoice, TrainOptions, Without};
 pub use returns::Returns;
-pub(crate) use work::Work;
+pub(crate) use work::{Costs, Step, Work};
 
 /// Longest horizon in seconds: 30 days.
 const HORIZON_SECONDS_MAX: i64 = 30 * 86_400;
@@ -203,7 +206,7 @@ pub(crate) fn fit(
              towers, calibration and repeats keep their defaults",
             held_back.events
         ));
-        work.skip_validation()?;
+        work.validated()?;
         Candidate::untried(prefix, &held_back.pairs, options)?
     };
     let at_cut = candidate.at_cut.take();
@@ -232,7 +235,7 @@ pub(crate) fn fit(
         horizon,
     };
     let fitted = assemble::assemble(&moment, &towers, &mut choices, options, None);
-    work.finished(work::SCORES, "scores")?;
+    work.finished(Step::Scores, "scores")?;
     Ok(Fitted {
         choices,
         intensity: rates.intensity,

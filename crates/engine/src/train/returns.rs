@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::events::{Pairs, Prefix};
+use super::events::{Pairs, Prefix, by_block};
 use super::poisson::{self, Row, Scale};
 
 /// With the intercept.
@@ -82,17 +82,27 @@ impl Meetings {
             lasts: vec![i64::MIN; count],
             repeat_rates: Vec::new(),
         };
-        for user in 0..prefix.users() {
-            pairs.each_event(prefix, user, |pair, time| {
-                if meetings.counts[pair] == 0 {
-                    meetings.firsts[pair] = time;
-                }
-                if meetings.lasts[pair] != time {
-                    meetings.counts[pair] += 1;
-                    meetings.lasts[pair] = time;
+        let start = |user: usize| pairs.by_user.starts[user];
+        let users = prefix.users();
+        by_block(&mut meetings.counts, users, start)
+            .into_par_iter()
+            .zip(by_block(&mut meetings.firsts, users, start))
+            .zip(by_block(&mut meetings.lasts, users, start))
+            .for_each(|(((users, counts), (_, firsts)), (_, lasts))| {
+                let first = start(users.start);
+                for user in users {
+                    pairs.each_event(prefix, user, |pair, time| {
+                        let pair = pair - first;
+                        if counts[pair] == 0 {
+                            firsts[pair] = time;
+                        }
+                        if lasts[pair] != time {
+                            counts[pair] += 1;
+                            lasts[pair] = time;
+                        }
+                    });
                 }
             });
-        }
         meetings.repeat_rates = repeat_rates(pairs, &meetings.counts);
         meetings
     }

@@ -18,8 +18,8 @@ pub(crate) enum Towers {
 /// iALS towers, turned so that users can be folded in.
 pub(crate) struct Ials {
     pub(crate) towers: ials::Towers,
-    /// Eigenvalues of the items' Gram matrix.
-    values: Vec<f32>,
+    /// The items as users are folded in.
+    basis: ials::Basis,
     /// log(1 + number of users) of each item.
     terms: Vec<f32>,
     /// Decay of the fold-in; none stands for every pair weighing one.
@@ -33,7 +33,7 @@ impl Ials {
         decay: Option<f64>,
     ) -> Result<Ials, Error> {
         Ok(Ials {
-            values: towers.turn(ials::Side::Items)?,
+            basis: towers.turn()?,
             terms: calibrate::log_popularity(pairs),
             towers,
             decay,
@@ -54,7 +54,7 @@ impl Ials {
                 }
             }
         };
-        self.towers.fold_in(pairs, &self.values, users, weigh)
+        self.towers.fold_in(pairs, &self.basis, users, weigh)
     }
 }
 

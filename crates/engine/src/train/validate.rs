@@ -100,8 +100,9 @@ impl<'a> Tried<'a> {
         queries.into_iter().step_by(spacing).collect()
     }
 
-    /// The figures of the time split at the cut for the model card, beside simple rankings.
-    pub(crate) fn validation(&self, moment: &Moment<'_>, seed: u64) -> Validation {
+    /// Ranks and looks who came: the recalls that decide, and the figures of the time split at the cut for
+    /// the model card, beside simple rankings.
+    pub(crate) fn measure(&self, moment: &Moment<'_>, seed: u64) -> (Recalls, Validation) {
         let (before, k) = (self.held_back.before, self.k);
         let known = before.known_users();
         let events = |events: &std::ops::Range<usize>, _| events.len() as i64;
@@ -117,8 +118,10 @@ impl<'a> Tried<'a> {
         let mut overlaps = Overlaps::new(before.users(), &active[..k.min(active.len())]);
         let queries = self.queries();
         let sizes = LIFT_SIZES.map(|size| (known.len() * size).div_ceil(1000));
-        let mut recalls = sizes.map(|_| Mean::default());
+        let mut by_size = sizes.map(|_| Mean::default());
+        let mut recalls = RecallSums::default();
         self.each_ranking(&queries, sizes[sizes.len() - 1], |item, ranking| {
+            recalls.add(self, item, ranking);
             let came: Vec<u32> = self.came[item as usize].iter().map(|came| came.0).collect();
             let list = &ranking.users[..k.min(ranking.users.len())];
             overlaps.add(list);
@@ -134,7 +137,7 @@ impl<'a> Tried<'a> {
             for (tally, list) in tallies.iter_mut().zip(lists) {
                 tally.add(list, &came);
             }
-            for (recall, size) in recalls.iter_mut().zip(sizes) {
+            for (recall, size) in by_size.iter_mut().zip(sizes) {
                 let list = &ranking.users[..size.min(ranking.users.len())];
                 recall.add(hits(list, &came), came.len());
             }
@@ -150,7 +153,7 @@ impl<'a> Tried<'a> {
             .into_iter()
             .zip(names)
             .map(|(tally, name)| tally.into_baseline(name, known.len()));
-        Validation {
+        let validation = Validation {
             population: known.len(),
             k,
             queries: queries.len(),
@@ -161,7 +164,7 @@ impl<'a> Tried<'a> {
             lift: LIFT_SIZES
                 .iter()
                 .zip(sizes)
-                .zip(recalls)
+                .zip(by_size)
                 .map(|((&size, users), recall)| LiftPoint {
                     percent: size as f64 / 10.0,
                     users,
@@ -170,7 +173,8 @@ impl<'a> Tried<'a> {
                 })
                 .collect(),
             calibration: self.calibration(sizes[sizes.len() - 1]),
-        }
+        };
+        (recalls.finish(), validation)
     }
 
     /// Probabilities of the best users against who came, for items drawn by popularity, whether anybody
@@ -188,27 +192,6 @@ impl<'a> Tried<'a> {
             query += 1;
         });
         pairs.finish()
-    }
-
-    /// Ranks and looks who came.
-    pub(crate) fn recalls(&self) -> Recalls {
-        let queries = self.queries();
-        let (mut all, mut first) = (Mean::default(), Mean::default());
-        self.each_ranking(&queries, 0, |item, ranking| {
-            let came = &self.came[item as usize];
-            let seen = self.held_back.pairs.by_item.row(item as usize);
-            let new = |user: &u32| seen.binary_search(user).is_err();
-            let hit = |user: &&u32| came.binary_search_by_key(*user, |&(user, _)| user).is_ok();
-            let hits = ranking.users.iter().take(self.k).filter(hit).count();
-            all.add(hits, came.len());
-            let users = ranking.users.iter().filter(|user| new(user));
-            let hits = users.take(self.k).filter(hit).count();
-            first.add(hits, came.iter().filter(|(user, _)| new(user)).count());
-        });
-        Recalls {
-            all: all.value(),
-            first_time: first.value(),
-        }
     }
 
     /// The model of the cut, with these choices on its card. Its history has been scaled.
@@ -250,6 +233,35 @@ impl<'a> Tried<'a> {
             }
         }
         items
+    }
+}
+
+/// Sums of the recalls over queries.
+#[derive(Default)]
+struct RecallSums {
+    all: Mean,
+    first_time: Mean,
+}
+
+impl RecallSums {
+    fn add(&mut self, tried: &Tried<'_>, item: u32, ranking: &crate::score::Ranking) {
+        let came = &tried.came[item as usize];
+        let seen = tried.held_back.pairs.by_item.row(item as usize);
+        let new = |user: &u32| seen.binary_search(user).is_err();
+        let hit = |user: &&u32| came.binary_search_by_key(*user, |&(user, _)| user).is_ok();
+        let hits = ranking.users.iter().take(tried.k).filter(hit).count();
+        self.all.add(hits, came.len());
+        let users = ranking.users.iter().filter(|user| new(user));
+        let hits = users.take(tried.k).filter(hit).count();
+        let first = came.iter().filter(|(user, _)| new(user)).count();
+        self.first_time.add(hits, first);
+    }
+
+    fn finish(&self) -> Recalls {
+        Recalls {
+            all: self.all.value(),
+            first_time: self.first_time.value(),
+        }
     }
 }
 

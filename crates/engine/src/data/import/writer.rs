@@ -29,14 +29,57 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 const BATCH_ROWS_MAX: usize = 32 << 10;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Takes rows one by one and leaves `part-00000.parquet` and so on, synced.
+/// Takes rows one by one and makes batches of them.
+pub(super) struct RowBuffer {
+    builders: Vec<Builder>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// Rows as columns.
+pub(super) struct Rows {
+    columns: Vec<ArrayRef>,
+    rows: usize,
+}
+
+impl RowBuffer {
+    pub(super) fn new(schema: &DatasetSchema) -> Self {
+        RowBuffer {
+            builders: schema
+                .fields
+                .iter()
+                .map(|field| Builder::new(field.kind))
+                .collect(),
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds a row; `values` are in the schema's order and of its types. Gives a batch when it is full.
+    pub(super) fn push(&mut self, values: &[Value<'_>]) -> Option<Rows> {
+        for (builder, value) in self.builders.iter_mut().zip(values) {
+            self.bytes += builder.push(value);
+        }
+        self.rows += 1;
+        let full = self.rows >= BATCH_ROWS_MAX || self.bytes >= BATCH_BYTES_MAX;
+        full.then(|| self.take())
+    }
+
+    /// What there is.
+    pub(super) fn take(&mut self) -> Rows {
+        self.bytes = 0;
+        Rows {
+            columns: self.builders.iter_mut().map(Builder::finish).collect(),
+            rows: std::mem::take(&mut self.rows),
+        }
+    }
+}
+
+/// Takes batches and leaves `part-00000.parquet` and so on, synced.
 pub(super) struct PartWriter {
     dir: PathBuf,
     vault: Vault,
     schema: SchemaRef,
-    builders: Vec<Builder>,
-    batch_rows: usize,
-    batch_bytes: usize,
     open: Option<OpenPart>,
     parts: Vec<Part>,
 }
@@ -63,44 +106,21 @@ impl PartWriter {
             dir: dir.to_owned(),
             vault: vault.clone(),
             schema: Arc::new(dataset::arrow_schema(schema)),
-            builders: schema
-                .fields
-                .iter()
-                .map(|field| Builder::new(field.kind))
-                .collect(),
-            batch_rows: 0,
-            batch_bytes: 0,
             open: None,
             parts: Vec::new(),
         }
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Adds a row; `values` are in the schema's order and of its types.
-    pub(super) fn push(&mut self, values: &[Value<'_>]) -> Result<(), Error> {
-        for (builder, value) in self.builders.iter_mut().zip(values) {
-            self.batch_bytes += builder.push(value);
-        }
-        self.batch_rows += 1;
-        if self.batch_rows >= BATCH_ROWS_MAX || self.batch_bytes >= BATCH_BYTES_MAX {
-            self.write_batch()?;
-        }
-        Ok(())
-    }
-
-    /// Writes what is left and makes all parts durable.
-    pub(super) fn finish(&mut self) -> Result<Vec<Part>, Error> {
-        self.write_batch()?;
+    /// Makes all parts durable.
+    pub(super) fn finish(mut self) -> Result<Vec<Part>, Error> {
         self.close_part()?;
         super::sync_dir(&self.dir)?;
-        Ok(std::mem::take(&mut self.parts))
+        Ok(self.parts)
     }
 
-    fn write_batch(&mut self) -> Result<(), Error> {
-        if self.batch_rows == 0 {
+    /// Writes a batch.
+    pub(super) fn write(&mut self, rows: Rows) -> Result<(), Error> {
+        if rows.rows == 0 {
             return Ok(());
         }
         if self
@@ -114,17 +134,14 @@ impl PartWriter {
             Some(part) => part,
             None => self.open_part()?,
         };
-        let columns = self.builders.iter_mut().map(Builder::finish).collect();
-        let batch = batch(&self.schema, columns).map_err(Error::parquet(&part.path))?;
+        let batch = batch(&self.schema, rows.columns).map_err(Error::parquet(&part.path))?;
         part.writer
             .write(&batch)
             .map_err(Error::parquet(&part.path))?;
         if part.writer.in_progress_size() > GROUP_BYTES_MAX {
             part.writer.flush().map_err(Error::parquet(&part.path))?;
         }
-        part.rows += self.batch_rows as u64;
-        self.batch_rows = 0;
-        self.batch_bytes = 0;
+        part.rows += rows.rows as u64;
         self.open = Some(part);
         Ok(())
     }

@@ -36,6 +36,10 @@ impl Ranks for Table {
         1.0
     }
 
+    fn query_cost(&self) -> usize {
+        1
+    }
+
     fn horizon_seconds(&self) -> Option<i64> {
         Some(5 * DAY)
     }

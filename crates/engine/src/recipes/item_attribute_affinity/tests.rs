@@ -111,7 +111,8 @@ fn the_form_that_serves_predicts_as_many_visits_as_there_were() {
     let data = data();
     let whole = Prefix::whole(&data.interactions);
     let index = AttributeIndex::new(&data.attributes).unwrap();
-    let mut work = Work::new(&Silent, &Still, 2);
+    let costs = Costs::new(&data.interactions, &options(2));
+    let mut work = Work::new(&Silent, &Still, costs, 2, false);
     let before = whole.before(180 * 86_400);
     let earlier = item_affinity::fit(
         &before,

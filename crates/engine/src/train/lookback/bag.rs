@@ -6,13 +6,16 @@
 
 use super::steps::UserSteps;
 use crate::interactions::Interactions;
-use crate::train::kernels::madd;
+use crate::train::kernels::{self, madd};
 
 /// Decays per step: from the last few to everything. Films do best with fast ones, groceries with slow
 /// ones; together they serve both.
 pub(crate) const DECAYS: [f32; 5] = [0.5, 0.8, 0.95, 0.99, 1.0];
 /// Number of decays.
 pub(crate) const GATES: usize = DECAYS.len();
+
+/// Events whose vectors are asked for ahead of their use; those of the next user may be among them.
+const EVENTS_AHEAD: usize = 3;
 
 /// What the bag is made of.
 #[derive(Clone, Copy)]
@@ -59,6 +62,10 @@ impl Sums {
         self.basket.fill(0.0);
         let mut total = 0.0f32;
         for event in events {
+            if let Some(&ahead) = data.event_items.get(event + EVENTS_AHEAD) {
+                let ahead = ahead as usize;
+                kernels::prefetch(&bag.inputs[ahead * stride..(ahead + 1) * stride]);
+            }
             let weight = data.weight(event);
             let item = data.event_items[event] as usize;
             let row = &bag.inputs[item * stride..(item + 1) * stride];

@@ -21,6 +21,8 @@ const DROPOUT_256THS: u8 = 102;
 pub(super) const STEPS_MAX: usize = 2048;
 /// Most targets of a user in an epoch; of more, evenly spaced ones.
 pub(super) const TARGETS_MAX: usize = 4096;
+/// Targets whose vectors are asked for ahead of their use.
+const TARGETS_AHEAD: usize = 3;
 /// Log of how much better a target may be than the best negative, before its loss counts as nothing.
 const LEAD_MAX: f32 = 80.0;
 
@@ -48,8 +50,8 @@ pub(super) struct Negatives<'a> {
     pub(super) vectors: &'a [f32],
     /// Place of every item among the negatives, plus one; 0 for all others.
     pub(super) places: &'a [u32],
-    /// log of how many items one negative stands for.
-    pub(super) log_weight: f32,
+    /// Bias of each, and log of how many items it stands for.
+    pub(super) shifts: &'a [f32],
 }
 
 /// An event to be predicted.
@@ -237,20 +239,17 @@ impl Shard {
         let mut leads: Vec<f32> = Vec::new();
         for row in 0..rows {
             let scores = &mut self.products[row * columns..(row + 1) * columns];
-            let mut high = f32::NEG_INFINITY;
-            for (score, &item) in scores.iter_mut().zip(negatives.items) {
-                *score += context.biases[item as usize] + negatives.log_weight;
-                high = high.max(*score);
-            }
-            for score in scores.iter_mut() {
-                *score -= high;
-            }
-            kernels::exp_in_place(scores);
+            let high = kernels::add_and_max(scores, negatives.shifts);
+            kernels::exp_less(scores, high);
             let total = sum(scores);
             let from = next;
             let state = &self.states[row * stride..(row + 1) * stride];
             leads.clear();
             while let Some(target) = self.targets.get(next).filter(|t| t.row as usize == row) {
+                if let Some(ahead) = self.targets.get(next + TARGETS_AHEAD) {
+                    let ahead = ahead.item as usize;
+                    kernels::prefetch(&context.outputs[ahead * stride..(ahead + 1) * stride]);
+                }
                 let item = target.item as usize;
                 let vector = &context.outputs[item * stride..(item + 1) * stride];
                 let score = dot_body::<FMA>(state, vector) + context.biases[item];

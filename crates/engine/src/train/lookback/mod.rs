@@ -269,6 +269,11 @@ impl Lookback {
         } else {
             others / negatives.len() as f64
         };
+        let log_weight = libm::log(each) as f32;
+        let shifts: Vec<f32> = negatives
+            .iter()
+            .map(|&item| self.biases.values[item as usize] + log_weight)
+            .collect();
         let context = Context {
             data: course.prefix.data,
             steps: &course.steps,
@@ -284,7 +289,7 @@ impl Lookback {
                 items: negatives,
                 vectors: &vectors,
                 places,
-                log_weight: libm::log(each) as f32,
+                shifts: &shifts,
             },
             seed,
             look_back,
@@ -317,7 +322,6 @@ impl Lookback {
 
     /// The states of users after all their events, padded to the stride.
     pub(crate) fn states(&self, prefix: &Prefix<'_>, users: &[u32]) -> Vec<f32> {
-        let steps = Steps::new(prefix);
         let bag = Bag {
             inputs: &self.inputs.values,
             gates: &self.gates.values,
@@ -329,8 +333,10 @@ impl Lookback {
             .zip(users.par_chunks(BLOCK_USERS))
             .for_each(|(states, users)| {
                 let mut sums = Sums::new(self.stride);
+                let mut starts = Vec::new();
                 for (state, &user) in states.chunks_exact_mut(self.stride).zip(users) {
-                    last_state(&bag, prefix, steps.of(user as usize), &mut sums, state);
+                    let steps = steps::UserSteps::of(prefix, user as usize, &mut starts);
+                    last_state(&bag, prefix, steps, &mut sums, state);
                 }
             });
         states

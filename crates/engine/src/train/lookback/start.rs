@@ -75,7 +75,7 @@ fn least_squares(from: &[f32], to: &[f32], stride: usize, dimension: usize) -> O
         return None;
     }
     let left = Mat::from_fn(dimension, dimension, |i, j| {
-        0.5 * (gram[i * stride + j] + gram[j * stride + i]) + if i == j { ridge } else { 0.0 }
+        gram[i.max(j) * stride + i.min(j)] + if i == j { ridge } else { 0.0 }
     });
     let mut right = Mat::<f64>::zeros(dimension, dimension);
     for (from, to) in from.chunks_exact(stride).zip(to.chunks_exact(stride)) {

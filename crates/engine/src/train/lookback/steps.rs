@@ -26,14 +26,7 @@ impl Steps {
             steps.firsts.push(steps.starts.len());
             let events = prefix.events_of(user);
             steps.ends.push(events.end);
-            let mut last = None;
-            for event in events {
-                let time = prefix.data.event_times[event];
-                if last != Some(time) {
-                    steps.starts.push(event);
-                    last = Some(time);
-                }
-            }
+            push_starts(prefix, events, &mut steps.starts);
         }
         steps.firsts.push(steps.starts.len());
         steps
@@ -51,6 +44,17 @@ impl Steps {
     }
 }
 
+fn push_starts(prefix: &Prefix<'_>, events: Range<usize>, starts: &mut Vec<usize>) {
+    let mut last = None;
+    for event in events {
+        let time = prefix.data.event_times[event];
+        if last != Some(time) {
+            starts.push(event);
+            last = Some(time);
+        }
+    }
+}
+
 /// The steps of one user, in time order.
 #[derive(Clone, Copy)]
 pub(crate) struct UserSteps<'a> {
@@ -58,7 +62,18 @@ pub(crate) struct UserSteps<'a> {
     end: usize,
 }
 
-impl UserSteps<'_> {
+impl<'a> UserSteps<'a> {
+    /// Those of `user`, kept in `starts`.
+    pub(crate) fn of(prefix: &Prefix<'_>, user: usize, starts: &'a mut Vec<usize>) -> Self {
+        let events = prefix.events_of(user);
+        starts.clear();
+        push_starts(prefix, events.clone(), starts);
+        UserSteps {
+            starts,
+            end: events.end,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.starts.len()
     }
@@ -111,6 +126,9 @@ mod tests {
         assert_eq!(a.window(1, 1).all(), 1..3);
         assert_eq!(a.window(1, 9).all(), 1..4);
         assert_eq!(steps.of(1).all(), 4..5);
+        let mut starts = vec![7];
+        let alone = UserSteps::of(&prefix, 0, &mut starts);
+        assert_eq!((alone.len(), alone.events(1), alone.all()), (3, 1..3, 0..4));
         assert_eq!(Steps::new(&prefix.before(15)).of(1).len(), 0);
     }
 }

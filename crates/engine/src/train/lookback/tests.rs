@@ -15,6 +15,10 @@ fn shard(towers: &Lookback, course: &Course<'_>, negatives: &[u32]) -> Shard {
     for (&item, place) in negatives.iter().zip(1..) {
         places[item as usize] = place;
     }
+    let shifts: Vec<f32> = negatives
+        .iter()
+        .map(|&item| towers.biases()[item as usize] + 0.7)
+        .collect();
     let mut shard = Shard::default();
     shard.users.clone_from(&course.users);
     shard.run(&Context {
@@ -32,7 +36,7 @@ fn shard(towers: &Lookback, course: &Course<'_>, negatives: &[u32]) -> Shard {
             items: negatives,
             vectors: &vectors,
             places: &places,
-            log_weight: 0.7,
+            shifts: &shifts,
         },
         seed: 5,
         look_back: true,
