@@ -4,6 +4,7 @@ Nothing here knows what is inside: flags and statistics are those of the contrac
 measured. Runs are pinned to one core unless `core` is None.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import measure
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 # No limits of lines and no minimum of data stand in the way of measuring.
 SETTINGS = {"segment.max_records": 0}
+CHECKSUM_DIGITS = 12
 
 
 class Kindred:
@@ -46,10 +48,14 @@ class Kindred:
         return measure.run([path, *arguments], self.core)
 
     def version(self):
-        commit = subprocess.run(["git", "-C", REPOSITORY, "rev-parse", "--short", "HEAD"],
-                                capture_output=True, text=True)
-        version = subprocess.run([self.binary, "--version"], capture_output=True, text=True)
-        return {"version": version.stdout.strip(), "commit": commit.stdout.strip()}
+        """What is measured: the program's own words, a checksum of it, and the commit of this repository,
+        which need not be what another binary was built from."""
+        ask = lambda *command: subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        git = lambda *words: ask("git", "-C", REPOSITORY, *words)
+        changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+        checksum = hashlib.sha256(self.binary.read_bytes()).hexdigest()[:CHECKSUM_DIGITS]
+        return {"version": f"{ask(self.binary, '--version')} (binary {checksum})",
+                "commit": git("rev-parse", "--short", "HEAD") + changed}
 
 
 def default_binary():

@@ -54,7 +54,7 @@ def measured_with(section):
     """One line about when and with what."""
     with_ = section["measured_with"]
     machine = with_["machine"]
-    words = (f"{with_['date']}, {with_['version']} at {with_['commit']}, {machine['cores']} cores of "
+    words = (f"{with_['date']}, {with_['version']}, repository at {with_['commit']}, {machine['cores']} cores of "
              f"{machine['processor']}, {machine['memory_gib']} GiB, size `{with_['size']}`, "
              f"load {with_['load_before']:.1f} before and {with_['load_after']:.1f} after")
     if max(with_["load_before"], with_["load_after"] - 1) > QUIET_LOAD:

@@ -42,7 +42,7 @@ FULL = Size(
     import_events=20_000_000, attribute_users=100_000, job_events=(34_853, 1_000_000, 20_000_000),
     scaling_users=(125_000, 250_000, 500_000, 1_000_000), scaling_lines=(1_000_000, 5_000_000, 20_000_000),
     scaling_ks=(10, 25, 100, 1_000, 10_000),
-    scaling_events=(1_000_000, 3_000_000, 10_000_000), disk_bytes=4 << 30)
+    scaling_events=(1_000_000, 2_000_000, 4_000_000, 10_000_000), disk_bytes=4 << 30)
 
 SMALL = Size(
     name="small", users=50_000, items=10_000, events=1_000_000, dimensions=(149, 64), queries=4_096,
@@ -52,6 +52,6 @@ SMALL = Size(
     import_events=1_000_000, attribute_users=50_000, job_events=(34_853, 1_000_000),
     scaling_users=(12_500, 25_000, 50_000), scaling_lines=(100_000, 500_000, 2_000_000),
     scaling_ks=(10, 25, 100, 1_000),
-    scaling_events=(100_000, 300_000, 1_000_000), disk_bytes=1 << 30)
+    scaling_events=(100_000, 200_000, 400_000, 1_000_000), disk_bytes=1 << 30)
 
 SIZES = {size.name: size for size in (FULL, SMALL)}

@@ -8,6 +8,11 @@ much as large ones.
 
 import numpy as np
 
+# Rankings go to disk where they outgrow `segment.block_mib`; what a query needs beside its k results while
+# it is ranked is counted as so many more.
+RESULTS_MAX = 8 << 20
+QUERY_RESULTS = 100
+
 # For each quantity: the counts its coefficients stand for, with the unit of one and its factor.
 JOB_FORMS = {
     "cpu_seconds": [
@@ -26,7 +31,8 @@ JOB_FORMS = {
         ("user", lambda r: r["users"], "bytes", 1.0),
         ("pair of the history", lambda r: r["history"], "bytes", 1.0),
         ("distinct query", lambda r: r["distinct"], "bytes", 1.0),
-        ("distinct query and result", lambda r: r["distinct"] * r["k"], "bytes", 1.0)],
+        (f"result in memory: distinct queries × (k + {QUERY_RESULTS}), at most {RESULTS_MAX:,}",
+         lambda r: min(r["distinct"] * (r["k"] + QUERY_RESULTS), RESULTS_MAX), "bytes", 1.0)],
     "output_bytes": [
         ("line", lambda r: r["lines"], "bytes", 1.0),
         ("line and result", lambda r: r["lines"] * r["k"], "bytes", 1.0)],

@@ -18,8 +18,8 @@ from .context import tile_share
 MIDDLE_LINES = 100_000
 MIDDLE_K = 25
 DIMENSIONS = (32, 64, 149, 256)
-# The same few items are asked for in all jobs on plain factors, so that lines cost reading and writing alone.
-ASKED_ITEMS = 5_000
+# Jobs on plain factors ask for the same few items, so that lines cost reading and writing alone.
+MIDDLE_DISTINCT = 5_000
 EVENTS_PER_USER = 20
 EVENTS_PER_ITEM = 200
 TRAINED_DIMENSION = 64
@@ -41,7 +41,8 @@ def run(context):
         checks += [[kind, what, *sizing.errors(forms, formula, runs[1::2], what)] for what in forms]
         coefficients += [[kind, *line] for line in sizing.described(forms, formula)]
     text = ("Jobs on models that exist, and trainings of iALS towers; seconds are of one core, and two take about "
-            "half. What the default setting adds to a training is its budget of look-back epochs (`training.budget_tflops`).")
+            "half. What the default setting adds to a training is its budget of look-back epochs "
+            "(`training.budget_tflops`).")
     formula_title = "The formula: each quantity is the sum of its coefficients times what they stand for"
     return {"title": "Scaling and sizing", "text": text, "goals": [], "formulas": formulas,
             "rounds": {"jobs": jobs, "trainings": trainings},
@@ -73,10 +74,11 @@ def use(place):
 def points(context):
     """Jobs on plain factors: one thing varied at a time, no combination twice."""
     size = context.size
-    middle = {"users": size.scaling_users[-2], "dimension": size.dimensions[-1], "k": MIDDLE_K, "lines": MIDDLE_LINES}
+    middle = {"users": size.scaling_users[-2], "dimension": size.dimensions[-1], "k": MIDDLE_K, "lines": MIDDLE_LINES,
+              "asked": min(size.items, MIDDLE_DISTINCT)}
     seen = []
     for varied, values in [("users", size.scaling_users), ("dimension", DIMENSIONS), ("k", size.scaling_ks),
-                           ("lines", size.scaling_lines)]:
+                           ("lines", size.scaling_lines), ("asked", (1_000, size.items))]:
         for value in values:
             point = middle | {varied: value}
             if point not in seen:
@@ -98,7 +100,7 @@ def plain_job(context, point):
     prefix = prepare.factors(work, csv, point["dimension"])
     if point["users"] < size.users:
         prefix = prepare.first_users(work, prefix, point["users"])
-    few = min(size.items, ASKED_ITEMS)
+    few = point["asked"]
     asked = widened(prepare.queries(work, few, point["lines"]), few, size.items)
     return point | job(context, prepare.model(work, prefix), asked, point["k"])
 
