@@ -84,19 +84,18 @@ pub struct Group<'a> {
 
 /// The questions of a run.
 pub trait Questions: Sync {
-    /// Takes note of the question of a line and gives it a number; nothing if it cannot be answered.
-    fn note(&self, text: &str) -> Option<u32>;
+    /// Takes note of the questions of some lines and adds the number of each; nothing for one that
+    /// cannot be answered.
+    fn note(&self, texts: &[&str], numbers: &mut Vec<Option<u32>>);
     /// Ends the first look. The new numbers of the questions by their old ones, if there are new ones:
     /// the order that they have then does not depend on the order of the lines.
     ///
     /// # Errors
     /// A sentence for the user, if there are too many.
     fn close(&mut self) -> Result<Option<Vec<u32>>, String>;
-    /// The number of a line's question.
-    ///
-    /// # Errors
-    /// The sentence for the line, or that the question was never noted.
-    fn number(&self, text: &str) -> Result<u32, Refused>;
+    /// The numbers of the questions of some lines; for one that has none the sentence for the line, or
+    /// that it was never noted.
+    fn numbers(&self, texts: &[&str]) -> Vec<Result<u32, Refused>>;
     /// What to add to the scores of a question to have log μ, where a user comes with probability
     /// 1 − exp(−μ) within the horizon.
     fn log_constant(&self, question: u32) -> f64;
@@ -179,20 +178,25 @@ struct Items<'a> {
 }
 
 impl Questions for Items<'_> {
-    fn note(&self, id: &str) -> Option<u32> {
-        self.ids.get(id)
+    fn note(&self, ids: &[&str], numbers: &mut Vec<Option<u32>>) {
+        self.ids.find(ids, numbers);
     }
 
     fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
         Ok(None)
     }
 
-    fn number(&self, id: &str) -> Result<u32, Refused> {
-        self.ids.get(id).ok_or_else(|| {
-            Refused::Line(format!(
-                "User error: Item {id} was not present when the solution version was created"
-            ))
-        })
+    fn numbers(&self, ids: &[&str]) -> Vec<Result<u32, Refused>> {
+        let mut found = Vec::with_capacity(ids.len());
+        self.ids.find(ids, &mut found);
+        let numbers = found.into_iter().zip(ids).map(|(number, id)| {
+            number.ok_or_else(|| {
+                Refused::Line(format!(
+                    "User error: Item {id} was not present when the solution version was created"
+                ))
+            })
+        });
+        numbers.collect()
     }
 
     fn log_constant(&self, item: u32) -> f64 {
@@ -253,16 +257,8 @@ impl Attributes<'_> {
         // A value by itself is one that some item has.
         values.len() == 1 || !self.model().index().items_with_all(values).is_empty()
     }
-}
 
-/// The sentence of lines that ask for what no item has.
-fn no_item() -> String {
-    let reason = crate::attributes::Unanswerable::NoItem;
-    format!("User error: {reason}")
-}
-
-impl Questions for Attributes<'_> {
-    fn note(&self, text: &str) -> Option<u32> {
+    fn note_one(&self, text: &str) -> Option<u32> {
         if let Some(known) = self.remembered.get(text) {
             return known.ok();
         }
@@ -277,6 +273,31 @@ impl Questions for Attributes<'_> {
         let found = found.map_err(Arc::from);
         self.remembered.keep(text, found.clone());
         found.ok()
+    }
+
+    fn number(&self, text: &str) -> Result<u32, Refused> {
+        if let Some(known) = self.remembered.get(text) {
+            return known.map_err(|error| Refused::Line(error.to_string()));
+        }
+        let values = self.values(text).map_err(Refused::Line)?;
+        let number = match self.numbers.get(&values) {
+            Some(number) => number,
+            None if self.has_items(&values) => return Err(Refused::Unplanned),
+            None => None,
+        };
+        number.ok_or_else(|| Refused::Line(no_item()))
+    }
+}
+
+/// The sentence of lines that ask for what no item has.
+fn no_item() -> String {
+    let reason = crate::attributes::Unanswerable::NoItem;
+    format!("User error: {reason}")
+}
+
+impl Questions for Attributes<'_> {
+    fn note(&self, texts: &[&str], numbers: &mut Vec<Option<u32>>) {
+        numbers.extend(texts.iter().map(|text| self.note_one(text)));
     }
 
     fn close(&mut self) -> Result<Option<Vec<u32>>, String> {
@@ -295,17 +316,8 @@ impl Questions for Attributes<'_> {
         Ok(Some(renumbered))
     }
 
-    fn number(&self, text: &str) -> Result<u32, Refused> {
-        if let Some(known) = self.remembered.get(text) {
-            return known.map_err(|error| Refused::Line(error.to_string()));
-        }
-        let values = self.values(text).map_err(Refused::Line)?;
-        let number = match self.numbers.get(&values) {
-            Some(number) => number,
-            None if self.has_items(&values) => return Err(Refused::Unplanned),
-            None => None,
-        };
-        number.ok_or_else(|| Refused::Line(no_item()))
+    fn numbers(&self, texts: &[&str]) -> Vec<Result<u32, Refused>> {
+        texts.iter().map(|text| self.number(text)).collect()
     }
 
     /// The head's scores are complete.

@@ -5,6 +5,7 @@
 //! the lines there is one audience and a table by question; with one, the pairs are sorted, audience
 //! first, so that those who choose from the same users are neighbours.
 
+use super::ahead;
 use std::sync::{Mutex, PoisonError};
 
 /// Most different pairs in one run, so that memory does not grow with the input.
@@ -176,6 +177,11 @@ impl Distinct {
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         8 * self.pairs.len() + 4 * self.places.len()
+    }
+
+    /// Says that the place of a pair will be asked for soon.
+    pub(crate) fn fetch(&self, question: u32) {
+        ahead::fetch(&self.places, question as usize);
     }
 
     /// The place of a pair, if it was noted.

@@ -7,6 +7,7 @@
 //! from, [`distinct`] keeps each pair of the two once. Then come [`rankings`], kept on disk by [`blocks`]
 //! and rendered by [`answers`] into [`tails`]; the second pass is [`write`].
 
+pub(crate) mod ahead;
 pub(crate) mod answers;
 pub mod asked;
 pub(crate) mod audiences;

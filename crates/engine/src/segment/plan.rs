@@ -1,12 +1,13 @@
 //! First pass over the lines: counts, checks, and collects what is asked.
 
+use super::ahead::LINES_AT_ONCE;
 use super::asked::{Answerer, Member, Questions, Refused};
 use super::audiences::Audiences;
 use super::budget::Budget;
 use super::chunks::{Chunk, Chunks, Place};
 use super::distinct::{Distinct, Noted, Pairs};
 use super::ordered::{self, Event, Out, Work};
-use super::parse::{Query, parse};
+use super::parse::{Parsed, Query, parse};
 use super::pipeline::{SegmentError, SegmentOptions, SegmentStatistics, look};
 use crate::data::source::Source;
 use crate::progress::Progress;
@@ -26,12 +27,23 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The place of a line's answer, or the text of its error.
-    pub(crate) fn place(&self, text: &str, filter_values: Option<&str>) -> Result<usize, Refused> {
-        let question = self.questions.number(text)?;
-        let audience = self.audiences.find(filter_values)?;
-        let place = self.distinct.place(question, audience);
-        place.ok_or(Refused::Unplanned)
+    /// The places of the answers of some lines, by what they ask for and their filter values; or the
+    /// text of a line's error.
+    pub(crate) fn places(
+        &self,
+        texts: &[&str],
+        filter_values: &[Option<&str>],
+    ) -> Vec<Result<usize, Refused>> {
+        let questions = self.questions.numbers(texts);
+        let known = questions.iter().flatten();
+        known.for_each(|question| self.distinct.fetch(*question));
+        let each = questions.into_iter().zip(filter_values);
+        let places = each.map(|(question, filter_values)| {
+            let (question, audience) = (question?, self.audiences.find(*filter_values)?);
+            let place = self.distinct.place(question, audience);
+            place.ok_or(Refused::Unplanned)
+        });
+        places.collect()
     }
 
     /// Bytes that it takes, about.
@@ -89,7 +101,7 @@ struct Facts {
     lines: u64,
     /// Whether there are JSON objects among them.
     objects: bool,
-    /// First byte of the first line.
+    /// First byte of the first line; 0 of one that has none.
     first: Option<u8>,
 }
 
@@ -106,22 +118,48 @@ impl Work for Reader<'_, '_> {
 
     fn chunk(&mut self, chunk: &Chunk, out: &mut Out<'_, Facts>) -> Result<(), SegmentError> {
         let mut facts = Facts::default();
-        for line in chunk.lines() {
-            if facts.lines == 0 {
-                facts.first = line.bytes.first().copied();
+        let mut lines = chunk.lines();
+        loop {
+            let some = lines.by_ref().take(LINES_AT_ONCE);
+            let parsed = some.map(|line| {
+                facts.first = facts
+                    .first
+                    .or(Some(line.bytes.first().copied().unwrap_or(0)));
+                parse(&line, self.member)
+            });
+            let parsed: Vec<Parsed<'_>> = parsed.collect();
+            if parsed.is_empty() {
+                return out.put(facts, size_of::<Facts>());
             }
-            facts.lines += 1;
-            let parsed = parse(&line, self.member);
-            facts.objects |= parsed.query.is_object();
-            if let Query::Asked(text) = parsed.query
-                && let Some(question) = self.questions.note(&text)
-                && let Some(audience) = self.audiences.note(parsed.filter_values)
+            facts.lines += parsed.len() as u64;
+            facts.objects |= parsed.iter().any(|line| line.query.is_object());
+            self.note(&parsed);
+        }
+    }
+}
+
+impl Reader<'_, '_> {
+    fn note(&mut self, lines: &[Parsed<'_>]) {
+        let (texts, filter_values) = asked(lines);
+        let mut questions = Vec::with_capacity(texts.len());
+        self.questions.note(&texts, &mut questions);
+        for (question, values) in questions.into_iter().zip(filter_values) {
+            if let Some(question) = question
+                && let Some(audience) = self.audiences.note(values)
             {
                 self.noted.note(question, audience);
             }
         }
-        out.put(facts, size_of::<Facts>())
     }
+}
+
+/// What those of the lines that ask for something ask for, and their filter values.
+pub(crate) fn asked<'l>(lines: &'l [Parsed<'_>]) -> (Vec<&'l str>, Vec<Option<&'l str>>) {
+    let asked = lines.iter().filter_map(|line| match &line.query {
+        Query::Asked(text) => Some((&**text, line.filter_values)),
+        _ => None,
+    });
+    asked.unzip()
 }
 
 /// Looks at the sources stretch by stretch.

@@ -3,6 +3,8 @@
 //! They lie one behind another in slabs of memory, so that one costs little beside its bytes. What
 //! does not fit is rendered for each line anew, from the ranking on disk.
 
+use super::ahead;
+
 /// Length of a slab. A longer tail has one of its own.
 const SLAB_BYTES: usize = 4 << 20;
 /// Slabs are no more than this part of all the room, so that little of it is lost.
@@ -83,6 +85,16 @@ impl Tails {
         };
         slab.extend_from_slice(tail);
         Some(placed)
+    }
+
+    /// Says that the tails of these places will be asked for soon.
+    pub(crate) fn fetch(&self, places: impl Iterator<Item = usize> + Clone) {
+        places
+            .clone()
+            .for_each(|place| ahead::fetch(&self.index, place));
+        places
+            .filter_map(|place| self.get(place))
+            .for_each(ahead::fetch_bytes);
     }
 
     /// The tail of a place, if it was kept.

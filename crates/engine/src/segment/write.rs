@@ -1,5 +1,6 @@
 //! Second pass over the lines: each is repeated, its answer behind it, in the order of the input.
 
+use super::ahead::LINES_AT_ONCE;
 use super::answers::Answers;
 use super::asked::{Member, Refused};
 use super::blocks::StoredRanking;
@@ -8,7 +9,7 @@ use super::chunks::{Chunk, Chunks, Place};
 use super::ordered::{self, Event, Out, Work};
 use super::parse::{Parsed, Query, parse};
 use super::pipeline::{SegmentError, SegmentOptions, SegmentStatistics, Sink, look};
-use super::plan::Plan;
+use super::plan::{Plan, asked};
 use super::render::{push_error_tail, push_input};
 use crate::data::source::Source;
 use crate::progress::Progress;
@@ -96,27 +97,62 @@ impl Work for Renderer<'_> {
     type Piece = Piece;
 
     fn chunk(&mut self, chunk: &Chunk, out: &mut Out<'_, Piece>) -> Result<(), SegmentError> {
-        for line in chunk.lines() {
-            let parsed = parse(&line, self.member);
-            push_input(&mut self.piece.bytes, line.bytes, parsed.query.is_object());
-            self.push_answer(&parsed, out)?;
+        let mut lines = chunk.lines();
+        loop {
+            let (mut inputs, mut parsed) = (Vec::with_capacity(LINES_AT_ONCE), Vec::new());
+            for line in lines.by_ref().take(LINES_AT_ONCE) {
+                parsed.push(parse(&line, self.member));
+                inputs.push(line.bytes);
+            }
+            if parsed.is_empty() {
+                return hand_on(&mut self.piece, out);
+            }
+            self.push_lines(&inputs, &parsed, out)?;
+        }
+    }
+}
+
+impl Renderer<'_> {
+    fn push_lines(
+        &mut self,
+        inputs: &[&[u8]],
+        lines: &[Parsed<'_>],
+        out: &mut Out<'_, Piece>,
+    ) -> Result<(), SegmentError> {
+        let (texts, filter_values) = asked(lines);
+        let places = self.plan.places(&texts, &filter_values);
+        let known = places.iter().flatten().copied();
+        self.answers.tails.fetch(known);
+        let mut places = places.into_iter();
+        for (input, line) in inputs.iter().zip(lines) {
+            let bytes = &mut self.piece.bytes;
+            push_input(bytes, input, line.query.is_object());
+            let place = match line.query {
+                Query::Asked(_) => places.next().unwrap_or(Err(Refused::Unplanned)),
+                Query::Nothing => Err(Refused::Line(format!(
+                    "User error: Required fields for the provided recipe are {}",
+                    self.member.name()
+                ))),
+                Query::NotObject => Err(Refused::Line(
+                    "User error: Input line is not a valid JSON object".to_owned(),
+                )),
+            };
+            self.push_answer(place, out)?;
             self.piece.lines += 1;
             if self.piece.bytes.len() >= self.piece_bytes {
                 hand_on(&mut self.piece, out)?;
             }
         }
-        hand_on(&mut self.piece, out)
+        Ok(())
     }
-}
 
-impl Renderer<'_> {
     /// Adds the end of the line.
     fn push_answer(
         &mut self,
-        line: &Parsed<'_>,
+        place: Result<usize, Refused>,
         out: &mut Out<'_, Piece>,
     ) -> Result<(), SegmentError> {
-        let error = match self.place(line) {
+        let error = match place {
             Ok(place) => return self.push_ranking(place, out),
             Err(Refused::Line(error)) => error,
             Err(Refused::Unplanned) => {
@@ -127,20 +163,6 @@ impl Renderer<'_> {
         push_error_tail(&mut self.piece.bytes, &error, self.documented);
         self.piece.errors += 1;
         Ok(())
-    }
-
-    /// The place of the line's answer, or the text of its error.
-    fn place(&self, line: &Parsed<'_>) -> Result<usize, Refused> {
-        match &line.query {
-            Query::Asked(text) => self.plan.place(text, line.filter_values),
-            Query::Nothing => Err(Refused::Line(format!(
-                "User error: Required fields for the provided recipe are {}",
-                self.member.name()
-            ))),
-            Query::NotObject => Err(Refused::Line(
-                "User error: Input line is not a valid JSON object".to_owned(),
-            )),
-        }
     }
 
     fn push_ranking(&mut self, place: usize, out: &mut Out<'_, Piece>) -> Result<(), SegmentError> {
