@@ -7,6 +7,7 @@
 //! (`attribute_files`). The same model gives the same bytes. Files are synced before `save` returns; moving the
 //! folder into place is the caller's business.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -24,6 +25,7 @@ use parquet::file::properties::WriterProperties;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
+use super::floats::{FileBytes, Floats};
 use super::{Card, History, Model, Parts, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
 use crate::error::Error;
 use crate::files::ParquetFile;
@@ -89,17 +91,20 @@ impl Model {
         let users = read_ids(&dir.join(USERS), vault, card.users)?;
         let items = read_ids(&dir.join(ITEMS), vault, card.items)?;
         let path = dir.join(TENSORS);
-        let bytes = vault.read(&path).map_err(Error::io(&path))?;
-        let tensors = SafeTensors::deserialize(&bytes)
+        let file = FileBytes::open(&path, vault).map_err(Error::io(&path))?;
+        let tensors = SafeTensors::deserialize(&file)
             .map_err(|error| Error::damaged(&path, error.to_string()))?;
-        let read = |name: &str, shape: &[usize]| read_tensor(&path, &tensors, name, shape);
+        let read = |name: &str, shape: &[usize]| {
+            let range = tensor_range(&path, &file, &tensors, name, shape)?;
+            Ok::<_, Error>(Floats::in_file(&file, range))
+        };
         let (n, m, d) = (users.len(), items.len(), card.dimension);
         let parts = Parts {
             dimension: d,
             user_vectors: read("user_vectors", &[n, d])?,
             user_offsets: read("user_offsets", &[n])?,
             user_log_rates: if card.format == FORMAT_OLDEST {
-                vec![0.0; n]
+                vec![0.0; n].into()
             } else {
                 read("user_log_rates", &[n])?
             },
@@ -122,7 +127,7 @@ impl Model {
 
     fn write_tensors(&self, path: &Path, vault: &Vault) -> Result<(), Error> {
         let (n, m, d) = (self.users.len(), self.items.len(), self.dimension);
-        let bytes: [(&str, Vec<usize>, Vec<u8>); 5] = [
+        let bytes: [(&str, Vec<usize>, Cow<'_, [u8]>); 5] = [
             ("user_vectors", vec![n, d], le_bytes(&self.user_vectors)),
             ("user_offsets", vec![n], le_bytes(&self.user_offsets)),
             ("user_log_rates", vec![n], le_bytes(&self.user_log_rates)),
@@ -362,12 +367,14 @@ pub(super) fn each_batch(
     Ok(())
 }
 
-fn read_tensor(
+/// Where the numbers of a tensor lie in its file.
+fn tensor_range(
     path: &Path,
+    file: &[u8],
     tensors: &SafeTensors<'_>,
     name: &str,
     shape: &[usize],
-) -> Result<Vec<f32>, Error> {
+) -> Result<Range<usize>, Error> {
     let view = tensors
         .tensor(name)
         .map_err(|error| Error::damaged(path, format!("{name}: {error}")))?;
@@ -381,16 +388,16 @@ fn read_tensor(
             ),
         ));
     }
-    Ok(view
-        .data()
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect())
+    // The view is a slice of the file.
+    let start = view.data().as_ptr().addr() - file.as_ptr().addr();
+    Ok(start..start + view.data().len())
 }
 
-fn le_bytes(values: &[f32]) -> Vec<u8> {
+/// The numbers in little-endian order; copied only on machines of another order.
+fn le_bytes(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(values));
+    }
     values
         .iter()
         .flat_map(|value| value.to_le_bytes())
@@ -470,7 +477,7 @@ mod tests {
 
         let opened = Model::open(dir.path()).unwrap();
         assert_eq!(opened.user_vectors, model.user_vectors);
-        assert_eq!(opened.user_log_rates, vec![0.0; 70]);
+        assert_eq!(*opened.user_log_rates, [0.0; 70]);
         assert_eq!(opened.card().choices.as_ref().unwrap().kappa, 0.5);
         card["format"] = 3.into();
         std::fs::write(&card_path, serde_json::to_vec(&card).unwrap()).unwrap();

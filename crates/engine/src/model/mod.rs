@@ -8,7 +8,9 @@ mod artifact;
 mod attribute_files;
 mod attributes;
 mod card;
+mod floats;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use kindred_store::Vault;
@@ -17,6 +19,7 @@ use crate::error::Error;
 
 pub use attributes::{AttributeModel, Counts};
 pub use card::{Baseline, Card, Metrics, RECIPE_ITEM_AFFINITY, RECIPE_ITEM_ATTRIBUTE_AFFINITY};
+pub(crate) use floats::Floats;
 
 /// A trained model. Users and items are numbered in the byte order of their ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +27,11 @@ pub struct Model {
     dimension: usize,
     users: Vec<String>,
     items: Vec<String>,
-    user_vectors: Vec<f32>,
-    user_offsets: Vec<f32>,
-    user_log_rates: Vec<f32>,
-    item_vectors: Vec<f32>,
-    item_offsets: Vec<f32>,
+    user_vectors: Floats,
+    user_offsets: Floats,
+    user_log_rates: Floats,
+    item_vectors: Floats,
+    item_offsets: Floats,
     history: History,
     card: Card,
 }
@@ -83,22 +86,24 @@ impl History {
 }
 
 /// What a model is built from; lengths must agree.
-pub(crate) struct Parts {
+pub(crate) struct Parts<F = Vec<f32>> {
     pub(crate) dimension: usize,
     pub(crate) users: Vec<String>,
     pub(crate) items: Vec<String>,
-    pub(crate) user_vectors: Vec<f32>,
-    pub(crate) user_offsets: Vec<f32>,
-    pub(crate) user_log_rates: Vec<f32>,
-    pub(crate) item_vectors: Vec<f32>,
-    pub(crate) item_offsets: Vec<f32>,
+    pub(crate) user_vectors: F,
+    pub(crate) user_offsets: F,
+    pub(crate) user_log_rates: F,
+    pub(crate) item_vectors: F,
+    pub(crate) item_offsets: F,
     pub(crate) history: History,
     pub(crate) card: Card,
 }
 
 impl Model {
     /// Puts the parts together, or says in words which of them do not fit.
-    pub(crate) fn new(parts: Parts) -> Result<Model, String> {
+    pub(crate) fn new<F: Into<Floats> + Deref<Target = [f32]>>(
+        parts: Parts<F>,
+    ) -> Result<Model, String> {
         let (n, m, d) = (parts.users.len(), parts.items.len(), parts.dimension);
         let history = &parts.history;
         let pairs = history.users.len();
@@ -137,7 +142,7 @@ impl Model {
         if !listed {
             return Err("the history is not ordered by item and user".into());
         }
-        let floats = [
+        let floats: [&[f32]; 6] = [
             &parts.user_vectors,
             &parts.user_offsets,
             &parts.user_log_rates,
@@ -155,11 +160,11 @@ impl Model {
             dimension: d,
             users: parts.users,
             items: parts.items,
-            user_vectors: parts.user_vectors,
-            user_offsets: parts.user_offsets,
-            user_log_rates: parts.user_log_rates,
-            item_vectors: parts.item_vectors,
-            item_offsets: parts.item_offsets,
+            user_vectors: parts.user_vectors.into(),
+            user_offsets: parts.user_offsets.into(),
+            user_log_rates: parts.user_log_rates.into(),
+            item_vectors: parts.item_vectors.into(),
+            item_offsets: parts.item_offsets.into(),
             history: parts.history,
             card: parts.card,
         })
@@ -305,7 +310,7 @@ impl Model {
     /// The same with other offsets of the users.
     pub(crate) fn with_user_offsets(mut self, offsets: Vec<f32>) -> Model {
         assert_eq!(offsets.len(), self.user_offsets.len());
-        self.user_offsets = offsets;
+        self.user_offsets = offsets.into();
         self
     }
 
