@@ -127,7 +127,7 @@ impl Model {
 
     fn write_tensors(&self, path: &Path, vault: &Vault) -> Result<(), Error> {
         let (n, m, d) = (self.users.len(), self.items.len(), self.dimension);
-        let bytes: [(&str, Vec<usize>, Cow<'_, [u8]>); 5] = [
+        let tensors = [
             ("user_vectors", vec![n, d], le_bytes(&self.user_vectors)),
             ("user_offsets", vec![n], le_bytes(&self.user_offsets)),
             ("user_log_rates", vec![n], le_bytes(&self.user_log_rates)),
@@ -137,7 +137,7 @@ impl Model {
         let broken =
             |error: safetensors::SafeTensorError| Error::io(path)(std::io::Error::other(error));
         let mut views = Vec::new();
-        for (name, shape, bytes) in &bytes {
+        for (name, shape, bytes) in &tensors {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?;
             views.push((*name, view));
         }

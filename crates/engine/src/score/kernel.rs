@@ -215,13 +215,12 @@ mod avx512 {
             let scores = scores(codes, panel, &queries, lines);
             let width = load(&panel.width);
             let mut any = 0;
-            for q in 0..QUERIES {
-                let line = &lines[q];
-                let bound = _mm512_fmadd_ps(width, _mm512_set1_ps(line.reach), scores[q]);
+            for ((line, score), hits) in lines.iter().zip(scores).zip(hits) {
+                let bound = _mm512_fmadd_ps(width, _mm512_set1_ps(line.reach), score);
                 let threshold = _mm512_set1_ps(line.threshold);
                 // "Not less than, or unordered": a bound that is not a number is looked at again.
                 let mask = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(bound, threshold);
-                hits[q] = mask;
+                *hits = mask;
                 any |= mask;
             }
             passed.panels |= u16::from(any != 0) << number;
@@ -353,18 +352,17 @@ mod avx2 {
             let codes = &codes[number * groups..(number + 1) * groups];
             let scores = scores(codes, panel, &queries, lines);
             let mut any = 0;
-            for q in 0..QUERIES {
-                let line = &lines[q];
+            for ((line, scores), hits) in lines.iter().zip(scores).zip(hits) {
                 let mut mask = 0;
-                for part in 0..2 {
+                for (part, score) in scores.into_iter().enumerate() {
                     let reach = _mm256_set1_ps(line.reach);
-                    let bound = _mm256_fmadd_ps(load(&panel.width, part), reach, scores[q][part]);
+                    let bound = _mm256_fmadd_ps(load(&panel.width, part), reach, score);
                     let threshold = _mm256_set1_ps(line.threshold);
                     // "Not less than, or unordered": a bound that is not a number is looked at again.
                     let passed = _mm256_cmp_ps::<_CMP_NLT_UQ>(bound, threshold);
                     mask |= (_mm256_movemask_ps(passed) as u16) << (part * LANES / 2);
                 }
-                hits[q] = mask;
+                *hits = mask;
                 any |= mask;
             }
             passed.panels |= u16::from(any != 0) << number;
