@@ -27,7 +27,20 @@ pub(crate) struct Uploads {
 #[derive(Debug, Default)]
 struct Sent {
     parts: Vec<PartTag>,
+    /// A part failed, so there will be no object.
+    failed: bool,
+    /// Why, until somebody was told.
     error: Option<Error>,
+}
+
+impl Sent {
+    fn check(&mut self) -> Result<(), Error> {
+        if !self.failed {
+            return Ok(());
+        }
+        let told = || Error::Unavailable("a part of the upload has failed".into());
+        Err(self.error.take().unwrap_or_else(told))
+    }
 }
 
 impl Uploads {
@@ -71,9 +84,7 @@ impl Uploads {
     /// # Errors
     /// That of an earlier part.
     pub(crate) fn send(&mut self, body: Bytes) -> Result<(), Error> {
-        if let Some(error) = lock(&self.sent).error.take() {
-            return Err(error);
-        }
+        lock(&self.sent).check()?;
         let number = self.next;
         self.next += 1;
         let sender = self.sender.as_ref();
@@ -93,9 +104,7 @@ impl Uploads {
     pub(crate) fn finish(&mut self) -> Result<Vec<PartTag>, Error> {
         self.join();
         let mut sent = lock(&self.sent);
-        if let Some(error) = sent.error.take() {
-            return Err(error);
-        }
+        sent.check()?;
         let mut parts = std::mem::take(&mut sent.parts);
         parts.sort_by_key(|part| part.number);
         Ok(parts)
@@ -133,7 +142,7 @@ impl Sending {
     fn run(&self) {
         while let Some((number, body)) = self.next() {
             // After an error parts are only taken off whoever sends them.
-            if lock(&self.sent).error.is_some() {
+            if lock(&self.sent).failed {
                 continue;
             }
             let part = self
@@ -143,6 +152,7 @@ impl Sending {
             match part {
                 Ok(part) => sent.parts.push(part),
                 Err(error) => {
+                    sent.failed = true;
                     sent.error.get_or_insert(error);
                 }
             }

@@ -9,11 +9,12 @@
 /// Longest stretch of a source: with what is read ahead, one read of an object.
 const CHUNK_BYTES_MAX: usize = (4 << 20) - (64 << 10);
 const CHUNK_BYTES_MIN: usize = 64 << 10;
-/// Longest piece of output that is handed over at once, but for single long members.
-const PIECE_BYTES_MAX: usize = 1 << 20;
+/// Longest piece of output that is handed over at once, but for single long members. So short that it
+/// is still in a cache when it is written.
+const PIECE_BYTES_MAX: usize = 256 << 10;
 const PIECE_BYTES_MIN: usize = 64 << 10;
 /// Most bytes of output that wait to be written.
-const QUEUE_BYTES_MAX: usize = 32 << 20;
+const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Most bytes of texts that are remembered.
 const REMEMBERED_BYTES_MAX: usize = 64 << 20;
 /// Copies of a block's rankings there may be: as they are scored, as they are stored, and the block

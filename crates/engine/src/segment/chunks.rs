@@ -76,6 +76,9 @@ enum Task {
     Streamed(Chunk),
 }
 
+/// A task, and the memory to do it in.
+type Taken = (Task, Vec<u8>);
+
 impl<'a> Chunks<'a> {
     /// Stretches of about `chunk_bytes` bytes; every source has at least one.
     pub(crate) fn new(sources: &'a [&'a dyn Source], chunk_bytes: usize) -> Self {
@@ -99,7 +102,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Takes the next stretch off the list.
-    fn task(&self, buffer: Vec<u8>) -> Option<(Place, io::Result<(Task, Vec<u8>)>)> {
+    fn task(&self, buffer: Vec<u8>) -> Option<(Place, io::Result<Taken>)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let source = *self.sources.get(next.source)?;
         let (task, last) = match next.cut(source, self.chunk_bytes, buffer) {
