@@ -66,10 +66,12 @@ impl Probabilities<'_> {
         let mut shares = Vec::new();
         repeats::mixed_shares(pairs, prefix, user, &self.choices.own_history, &mut shares);
         let row = pairs.by_user.row(user);
-        row.iter()
+        let mut scores = Vec::new();
+        self.scored.row_scores(user, row, self.weights, &mut scores);
+        scores
+            .iter()
             .zip(&shares)
-            .map(|(&item, share)| {
-                let score = self.scored.score(user, item as usize, self.weights);
+            .map(|(score, share)| {
                 let model = score + log_kappa - self.log_masses[user] + log_new;
                 PairLogs {
                     mixed: log_add(model, libm::log(*share)),

@@ -21,6 +21,8 @@ const DRAWS_MIN: usize = 256;
 const DRAWS_MAX: usize = 2048;
 /// Users of one block of the pass over the draws.
 const BLOCK_USERS: usize = 128;
+/// Items of a row whose vectors are asked for ahead of their use.
+const ITEMS_AHEAD: usize = 4;
 /// Newton steps for b and c; a handful suffices.
 const NEWTON_STEPS_MAX: usize = 60;
 /// Bounds of b and c: a fit that runs away from a handful of events stops here.
@@ -170,24 +172,66 @@ impl Scored<'_> {
         weights.b * f64::from(product) + weights.c * f64::from(self.items.terms[item])
     }
 
+    /// The same of all items of a row.
+    pub(crate) fn row_scores(
+        &self,
+        place: usize,
+        row: &[u32],
+        weights: Weights,
+        scores: &mut Vec<f64>,
+    ) {
+        scores.clear();
+        for (at, &item) in row.iter().enumerate() {
+            // Items are read at random; without asking ahead the wait is most of the work.
+            if let Some(&ahead) = row.get(at + ITEMS_AHEAD) {
+                kernels::prefetch(self.items.vector(ahead as usize));
+                kernels::prefetch(&self.items.terms[ahead as usize..][..1]);
+            }
+            scores.push(self.score(place, item as usize, weights));
+        }
+    }
+
+    /// The scores of the draws with what they stand for; −∞ for those in `seen`.
+    fn unseen_scores(
+        &self,
+        seen: &[u32],
+        products: &[f32],
+        weights: Weights,
+        scores: &mut Vec<f32>,
+    ) {
+        let (b, c) = (weights.b as f32, weights.c as f32);
+        scores.clear();
+        let draws = self.draws.items.iter().zip(&self.draws.log_weights);
+        scores.extend(draws.zip(products).map(|((&item, log_weight), product)| {
+            b * product + c * self.items.terms[item as usize] + log_weight
+        }));
+        let mut rest = seen;
+        for (score, &item) in scores.iter_mut().zip(&self.draws.items) {
+            while rest.first().is_some_and(|&other| other < item) {
+                rest = &rest[1..];
+            }
+            match rest.first() {
+                None => break,
+                Some(&other) if other == item => *score = f32::NEG_INFINITY,
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Both parts of Z for each of the users.
     pub(crate) fn masses(&self, weights: Weights) -> Vec<Mass> {
         let parts: Vec<Vec<Mass>> = self.blocks(|scored, first, products| {
             let mut scores: Vec<f32> = Vec::new();
+            let mut seen_scores = Vec::new();
             let mut masses = Vec::with_capacity(BLOCK_USERS);
             for (place, products) in products.chunks_exact(self.draws.len().max(1)).enumerate() {
                 let place = first + place;
                 let seen = scored.pairs.by_user.row(scored.users[place] as usize);
+                scored.row_scores(place, seen, weights, &mut seen_scores);
                 scores.clear();
-                scores.extend(
-                    seen.iter()
-                        .map(|&item| scored.score(place, item as usize, weights) as f32),
-                );
+                scores.extend(seen_scores.iter().map(|&score| score as f32));
                 let seen_sum = log_sum_exp(&mut scores);
-                scores.clear();
-                scored.each_unseen(seen, products, |product, term, log_weight| {
-                    scores.push(weights.b as f32 * product + weights.c as f32 * term + log_weight);
-                });
+                scored.unseen_scores(seen, products, weights, &mut scores);
                 masses.push(Mass {
                     seen: seen_sum,
                     unseen: log_sum_exp(&mut scores),
