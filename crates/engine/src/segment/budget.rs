@@ -13,8 +13,13 @@ const CHUNK_BYTES_MIN: usize = 64 << 10;
 /// is still in a cache when it is written.
 const PIECE_BYTES_MAX: usize = 256 << 10;
 const PIECE_BYTES_MIN: usize = 64 << 10;
+/// Bytes of output that a stretch should become: with room for those of all workers in the queue, none
+/// of them waits for the one before it.
+const STRETCH_OUTPUT_BYTES: usize = 4 << 20;
+/// Shortest stretch of the second pass.
+const STRETCH_BYTES_MIN: usize = 16 << 10;
 /// Most bytes of output that wait to be written.
-const QUEUE_BYTES_MAX: usize = 8 << 20;
+const QUEUE_BYTES_MAX: usize = 128 << 20;
 /// Most bytes of texts that are remembered.
 const REMEMBERED_BYTES_MAX: usize = 64 << 20;
 /// Copies of a block's rankings there may be: as they are scored, as they are stored, and the block
@@ -47,7 +52,9 @@ impl Budget {
         let mut budget = Budget {
             chunk_bytes: (each / 16).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
             piece_bytes: (each / 64).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX),
-            queue_bytes: (memory_bytes / 16).min(QUEUE_BYTES_MAX),
+            queue_bytes: (memory_bytes / 16)
+                .min(2 * threads * STRETCH_OUTPUT_BYTES)
+                .min(QUEUE_BYTES_MAX),
             remembered_bytes: (memory_bytes / 16).min(REMEMBERED_BYTES_MAX),
             block_bytes: (memory_bytes / 4 / BLOCK_COPIES).min(block_bytes),
             rest_bytes: 0,
@@ -56,6 +63,20 @@ impl Budget {
         let used = lines + budget.remembered_bytes + BLOCK_COPIES * budget.block_bytes;
         budget.rest_bytes = memory_bytes.saturating_sub(used);
         budget
+    }
+
+    /// Bytes of a stretch of the second pass, for so many `threads`, where a line has `line_bytes` bytes
+    /// and becomes `output_bytes`.
+    pub(crate) fn stretch_bytes(
+        &self,
+        threads: usize,
+        line_bytes: u64,
+        output_bytes: u64,
+    ) -> usize {
+        let output = STRETCH_OUTPUT_BYTES.min(self.queue_bytes / threads.max(1) / 2) as u64;
+        let bytes = output * line_bytes / output_bytes.max(1);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        bytes.max(STRETCH_BYTES_MIN).min(self.chunk_bytes)
     }
 }
 
@@ -81,6 +102,10 @@ mod tests {
                 assert!(memory_mib < 1024 || budget.rest_bytes >= memory_bytes / 2);
             }
         }
+        let budget = Budget::new(1 << 30, 64 << 20, 2);
+        assert_eq!(budget.stretch_bytes(2, 23, 284), (4 << 20) * 23 / 284);
+        assert_eq!(budget.stretch_bytes(2, 60_000, 60_100), budget.chunk_bytes);
+        assert_eq!(budget.stretch_bytes(2, 23, 50_000_000), STRETCH_BYTES_MIN);
         let none = Budget::new(0, 1, 1);
         assert_eq!((none.block_bytes, none.rest_bytes), (0, 0));
     }

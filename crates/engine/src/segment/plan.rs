@@ -24,6 +24,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) distinct: Distinct,
     /// Lines of each source that are not blank.
     pub(crate) lines: Vec<u64>,
+    /// Bytes of all of them.
+    pub(crate) lines_bytes: u64,
 }
 
 impl Plan<'_> {
@@ -92,6 +94,7 @@ pub(crate) fn plan<'a>(
         audiences,
         distinct,
         lines: checks.lines,
+        lines_bytes: checks.lines_bytes,
     })
 }
 
@@ -99,6 +102,7 @@ pub(crate) fn plan<'a>(
 #[derive(Debug, Default)]
 struct Facts {
     lines: u64,
+    lines_bytes: u64,
     /// Whether there are JSON objects among them.
     objects: bool,
     /// First byte of the first line; 0 of one that has none.
@@ -125,6 +129,7 @@ impl Work for Reader<'_, '_> {
                 facts.first = facts
                     .first
                     .or(Some(line.bytes.first().copied().unwrap_or(0)));
+                facts.lines_bytes += line.bytes.len() as u64;
                 parse(&line, self.member)
             });
             let parsed: Vec<Parsed<'_>> = parsed.collect();
@@ -170,6 +175,7 @@ struct Checks<'s> {
     bytes: u64,
     bytes_done: u64,
     all_lines: u64,
+    lines_bytes: u64,
     /// Of the sources that are done.
     lines: Vec<u64>,
     /// Of the source that is being read.
@@ -185,6 +191,7 @@ impl<'s> Checks<'s> {
             bytes: sources.iter().map(|source| source.size()).sum(),
             bytes_done: 0,
             all_lines: 0,
+            lines_bytes: 0,
             lines: Vec::with_capacity(sources.len()),
             source_lines: 0,
             objects: false,
@@ -197,6 +204,7 @@ impl<'s> Checks<'s> {
         }
         self.source_lines += facts.lines;
         self.all_lines += facts.lines;
+        self.lines_bytes += facts.lines_bytes;
         self.objects |= facts.objects;
         if self.max_records > 0 && self.all_lines > self.max_records {
             let reason = format!("Input has more than {} records.", self.max_records);

@@ -29,6 +29,11 @@ impl UserFragments {
         &self.bytes[self.starts[user]..self.starts[user + 1]]
     }
 
+    /// Length of a list of so many users, about.
+    pub(crate) fn usual_list_bytes(&self, users: usize) -> usize {
+        users * (1 + self.bytes.len() / (self.starts.len() - 1).max(1))
+    }
+
     /// Length of a list of users.
     pub(crate) fn list_bytes(&self, users: &[u32]) -> usize {
         users.iter().map(|&user| self.of(user).len() + 1).sum()

@@ -46,7 +46,7 @@ impl Writer<'_> {
             ranking: StoredRanking::default(),
         };
         let renderers = (0..self.options.threads.max(1)).map(renderer).collect();
-        let chunks = Chunks::new(sources, self.budget.chunk_bytes);
+        let chunks = Chunks::new(sources, self.stretch_bytes(statistics));
         let mut outputs = Outputs {
             sources,
             planned: &self.plan.lines,
@@ -68,6 +68,28 @@ impl Writer<'_> {
             },
         )?;
         Ok(())
+    }
+}
+
+impl Writer<'_> {
+    /// Bytes of a stretch of the sources that becomes a good deal of output.
+    fn stretch_bytes(&self, statistics: &SegmentStatistics) -> usize {
+        /// Of a line of output beside the input and the lists.
+        const FRAME_BYTES: u64 = 64;
+        /// Of a probability.
+        const SCORE_BYTES: usize = 10;
+        let users = self.options.k.min(statistics.users as usize);
+        let lists = if self.options.documented_format { 2 } else { 1 };
+        let scores = if self.options.scores {
+            users * SCORE_BYTES
+        } else {
+            0
+        };
+        let list_bytes = self.answers.form.fragments.usual_list_bytes(users);
+        let line_bytes = 1 + self.plan.lines_bytes / statistics.lines.max(1);
+        let output_bytes = line_bytes + FRAME_BYTES + (lists * list_bytes + scores) as u64;
+        let threads = self.options.threads;
+        self.budget.stretch_bytes(threads, line_bytes, output_bytes)
     }
 }
 
