@@ -92,10 +92,11 @@ impl Best {
     }
 
     pub(super) fn into_ranking(mut self) -> Ranking {
-        if self.entries.len() > self.k {
+        if self.entries.len() > self.k && self.k < DIGITS_MIN {
             self.cut();
         }
         sort(&mut self.entries);
+        self.entries.truncate(self.k);
         Ranking {
             users: self.entries.iter().map(|entry| entry.1).collect(),
             scores: self.entries.iter().map(|entry| entry.0 as f32).collect(),

@@ -266,18 +266,14 @@ impl<'a> Scan<'a> {
             ahead.next().into_iter().for_each(ask);
             let user = users[place];
             let (vector, offset) = (vector(user), self.packed.offset(first, place));
-            let mut fours = met.of(place).chunks_exact(TOGETHER);
-            for four in &mut fours {
-                let vectors: [&[f32]; TOGETHER] =
-                    std::array::from_fn(|n| queries[four[n] as usize].query.vector);
-                for (&number, score) in four.iter().zip(exact_each(vectors, vector, offset)) {
-                    queries[number as usize].query.offer(user, score);
+            for numbers in met.of(place).chunks(TOGETHER) {
+                match *numbers {
+                    [a] => offer_each([a], user, vector, offset, queries),
+                    [a, b] => offer_each([a, b], user, vector, offset, queries),
+                    [a, b, c] => offer_each([a, b, c], user, vector, offset, queries),
+                    [a, b, c, d] => offer_each([a, b, c, d], user, vector, offset, queries),
+                    _ => {}
                 }
-            }
-            for &number in fours.remainder() {
-                let query = &mut queries[number as usize].query;
-                let [score] = exact_each([query.vector], vector, offset);
-                query.offer(user, score);
             }
         }
     }
@@ -308,6 +304,20 @@ impl<'a> Scan<'a> {
                 },
             }
         })
+    }
+}
+
+/// Scores a user for some queries and offers the user to each.
+fn offer_each<const N: usize>(
+    numbers: [u16; N],
+    user: u32,
+    vector: &[f32],
+    offset: f32,
+    queries: &mut [Scanned<'_>],
+) {
+    let vectors = numbers.map(|number| queries[usize::from(number)].query.vector);
+    for (number, score) in numbers.into_iter().zip(exact_each(vectors, vector, offset)) {
+        queries[usize::from(number)].query.offer(user, score);
     }
 }
 

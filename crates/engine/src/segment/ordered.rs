@@ -269,12 +269,12 @@ fn consume_all<P>(
 mod tests {
     use super::*;
     use crate::data::source::{MemorySource, Source};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicIsize, Ordering};
 
     /// Repeats lines; knows lines that break it.
     struct Echo<'a> {
-        most_queued: &'a AtomicUsize,
-        queued: &'a AtomicUsize,
+        most_queued: &'a AtomicIsize,
+        queued: &'a AtomicIsize,
     }
 
     impl Work for Echo<'_> {
@@ -290,6 +290,8 @@ mod tests {
                 }
                 let bytes = text.len();
                 out.put(text, bytes)?;
+                // The consumer may have had it already: the count can be below zero for a moment.
+                let bytes = bytes as isize;
                 let queued = self.queued.fetch_add(bytes, Ordering::SeqCst) + bytes;
                 self.most_queued.fetch_max(queued, Ordering::SeqCst);
             }
@@ -303,11 +305,11 @@ mod tests {
         threads: usize,
         queue_bytes: usize,
         stop_at: Option<&str>,
-    ) -> (Vec<String>, Result<usize, String>, usize) {
+    ) -> (Vec<String>, Result<usize, String>, isize) {
         let source = MemorySource::new("a", text.as_bytes().to_vec());
         let sources: [&dyn Source; 1] = [&source];
         let chunks = Chunks::new(&sources, 37);
-        let (queued, most_queued) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (queued, most_queued) = (AtomicIsize::new(0), AtomicIsize::new(0));
         let workers = (0..threads).map(|_| Echo {
             most_queued: &most_queued,
             queued: &queued,
@@ -315,7 +317,7 @@ mod tests {
         let mut seen = Vec::new();
         let ended = run(&chunks, workers.collect(), queue_bytes, |event| {
             if let Event::Piece(piece) = event {
-                queued.fetch_sub(piece.len(), Ordering::SeqCst);
+                queued.fetch_sub(piece.len() as isize, Ordering::SeqCst);
                 seen.push(piece.clone());
                 if Some(piece.as_str()) == stop_at {
                     return Err(SegmentError::Stopped);
@@ -342,7 +344,7 @@ mod tests {
                 assert_eq!(ended, Ok(threads));
                 // Stretches of 37 bytes, some ahead of the one that is consumed.
                 assert!(
-                    most <= 37 * (AHEAD_PER_WORKER as usize * threads + 1),
+                    most <= 37 * (AHEAD_PER_WORKER as isize * threads as isize + 1),
                     "{most}"
                 );
             }
