@@ -92,6 +92,14 @@ def factors(work, csv, dimension):
     return prefix
 
 
+def own_factors(kindred, csv, dimension):
+    """The program's own iALS towers as plain factors, offsets and history left out: a prefix as of `factors`."""
+    prefix = kindred.work / f"own-d{dimension}-{csv.stem}"
+    if not pathlib.Path(f"{prefix}-items.npy").exists():
+        _apart(kindred.work, "make_own_factors", trained(kindred, csv, dimension), prefix)
+    return prefix
+
+
 def gaussian(work, users, items, dimension):
     """Factors without structure, where nothing can be left out: a prefix as of `factors`."""
     prefix = work / f"gaussian-u{users}-i{items}-d{dimension}"
@@ -159,6 +167,13 @@ def make_held_out(_, csv, rest, out):
         for start in range(0, len(users), 1 << 20):
             file.write(rows[start:start + (1 << 20)][keep[start:start + (1 << 20)]].data)
     np.save(out, held)
+
+
+def make_own_factors(_, folder, prefix):
+    import models
+    model = models.read(folder)
+    np.save(f"{prefix}-users.npy", model.user_vectors)
+    np.save(f"{prefix}-items.npy", model.item_vectors)
 
 
 def make_gaussian(_, users, items, dimension, prefix):

@@ -127,15 +127,19 @@ def cases(context):
         chosen = {name: counts[name] for name in names if name in counts}
         return Case(context, prepare.model(work, prefix), k, queries, verified, prefix, chosen)
 
+    towards = {"faiss": 8, "implicit": 12, "numpy": 30, "spark": 200}
+    own = prepare.own_factors(context.kindred, csv, first)
+    yield (f"Top {K}, plain iALS factors of the program, {label(first)}",
+           plain(own, K, size.queries, peers, size.verified_queries), towards)
     factors = prepare.factors(work, csv, first)
-    yield (f"Top {K}, plain ALS factors, {label(first)}", plain(factors, K, size.queries, peers, size.verified_queries),
-           {"faiss": 8, "implicit": 12, "numpy": 30, "spark": 200})
+    yield (f"Top {K}, plain ALS factors of implicit, {label(first)}",
+           plain(factors, K, size.queries, peers, size.verified_queries), towards)
     for k, queries, few in size.large_ks:
         counts = {"implicit": few, "numpy": few}
-        yield (f"Top {k:,}, plain ALS factors, {label(first)}",
+        yield (f"Top {k:,}, plain ALS factors of implicit, {label(first)}",
                plain(factors, k, queries, counts, VERIFIED_LARGE, counts), {"implicit": 4})
     for dimension in others:
-        yield (f"Top {K}, plain ALS factors, {label(dimension)}",
+        yield (f"Top {K}, plain ALS factors of implicit, {label(dimension)}",
                plain(prepare.factors(work, csv, dimension), K, size.queries, ("faiss", "implicit"),
                      size.verified_queries), {})
     gaussian = prepare.gaussian(work, size.users, size.gaussian_queries, first)

@@ -107,9 +107,9 @@ impl Best {
 /// Lists from this length on are sorted by digits.
 const DIGITS_MIN: usize = 2048;
 /// Bits of a digit.
-const DIGIT_BITS: u32 = 8;
-/// Digits of a score.
-const DIGITS: usize = (u64::BITS / DIGIT_BITS) as usize;
+const DIGIT_BITS: u32 = 11;
+/// Digits that are sorted by; scores of a list that differ only below them are few.
+const DIGITS: u32 = 3;
 const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
 
 /// Sorts by [`order`].
@@ -118,15 +118,25 @@ fn sort(entries: &mut Vec<(f64, u32)>) {
         entries.sort_unstable_by(order);
         return;
     }
-    let mut counts = vec![[0usize; DIGIT_VALUES]; DIGITS];
-    for entry in entries.iter() {
+    let bounds = (u64::MAX, 0);
+    let (low, high) = entries.iter().fold(bounds, |(low, high), entry| {
         let key = key(entry.0);
-        for (digit, counts) in counts.iter_mut().enumerate() {
-            counts[value(key, digit)] += 1;
+        (key.min(low), key.max(high))
+    });
+    // The highest bits in which keys of this list differ at all.
+    let below = (u64::BITS - (high - low).leading_zeros()).saturating_sub(DIGIT_BITS * DIGITS);
+    let key = |entry: &(f64, u32)| (key(entry.0) - low) >> below;
+    let value = |entry: &(f64, u32), digit: u32| {
+        (key(entry) >> (digit * DIGIT_BITS)) as usize % DIGIT_VALUES
+    };
+    let mut counts = vec![[0usize; DIGIT_VALUES]; DIGITS as usize];
+    for entry in entries.iter() {
+        for (digit, counts) in (0..).zip(&mut counts) {
+            counts[value(entry, digit)] += 1;
         }
     }
     let mut moved = vec![(0.0, 0); entries.len()];
-    for (digit, places) in counts.iter_mut().enumerate() {
+    for (digit, places) in (0..).zip(&mut counts) {
         if places.contains(&entries.len()) {
             continue;
         }
@@ -135,14 +145,14 @@ fn sort(entries: &mut Vec<(f64, u32)>) {
             next += std::mem::replace(place, next);
         }
         for entry in entries.iter() {
-            let place = &mut places[value(key(entry.0), digit)];
+            let place = &mut places[value(entry, digit)];
             moved[*place] = *entry;
             *place += 1;
         }
         std::mem::swap(entries, &mut moved);
     }
-    for equal in entries.chunk_by_mut(|a, b| a.0.total_cmp(&b.0).is_eq()) {
-        equal.sort_unstable_by_key(|entry| entry.1);
+    for alike in entries.chunk_by_mut(|a, b| key(a) == key(b)) {
+        alike.sort_unstable_by(order);
     }
 }
 
@@ -151,10 +161,6 @@ fn key(score: f64) -> u64 {
     let bits = score.to_bits();
     let negative = bits >> 63 == 1;
     if negative { bits } else { !bits & !(1 << 63) }
-}
-
-fn value(key: u64, digit: usize) -> usize {
-    (key >> (digit as u32 * DIGIT_BITS)) as usize % DIGIT_VALUES
 }
 
 #[cfg(test)]
