@@ -4,6 +4,8 @@
 //! 32 bits, and by Cauchy and Schwarz q·p ≤ s_q s_p (c_q·c_p) + |q − s_q c_q||p| + |s_q c_q||p − s_p c_p|.
 //! Users are coded in 255 steps. How fine queries may be coded is the kernel's to say.
 
+use super::direction::Split;
+
 /// Codes that one instruction multiplies and adds for one user.
 pub(super) const GROUP: usize = 4;
 /// Largest code of a user; codes are stored with [`USER_SHIFT`] added.
@@ -29,17 +31,6 @@ pub(super) struct Coding {
 /// Number of groups of a vector.
 pub(super) fn groups(dimension: usize) -> usize {
     dimension.div_ceil(GROUP)
-}
-
-/// An upper bound of the vector's norm.
-pub(super) fn norm_above(vector: &[f32]) -> f64 {
-    let mut sums = [0.0f64; PARTS];
-    for values in vector.chunks(PARTS) {
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum += f64::from(value) * f64::from(value);
-        }
-    }
-    sums.iter().sum::<f64>().sqrt() * UPWARD
 }
 
 /// A vector's codes, up to ±`limit`, with their scale and an upper bound of |vector − scale · codes|.
@@ -89,7 +80,7 @@ fn encode_body(vector: &[f32], limit: i32, codes: &mut [i8]) -> (f32, f64) {
     (scale, lost.sqrt() * UPWARD)
 }
 
-/// A query as the scan wants it.
+/// A query α m + δ (see `direction`) as the scan wants it: codes of δ.
 #[derive(Debug)]
 pub(super) struct QueryCode {
     /// Four signed codes each, the first in the lowest byte.
@@ -97,17 +88,20 @@ pub(super) struct QueryCode {
     pub(super) scale: f32,
     /// Takes back the shift of the users' codes.
     pub(super) base: i32,
-    /// Not below |q|, and large enough that `reach` times a user's [`width`] bounds what coding loses.
+    /// Not below |δ|, and large enough that `reach` times a user's [`width`] bounds what coding loses.
     pub(super) reach: f64,
+    /// α.
+    pub(super) along: f32,
 }
 
 impl QueryCode {
-    pub(super) fn new(vector: &[f32], coding: Coding) -> QueryCode {
+    pub(super) fn new(split: &Split, coding: Coding) -> QueryCode {
+        let vector = &split.rest[..];
         let mut codes = vec![0i8; groups(vector.len()) * GROUP];
         let (scale, lost) = encode(vector, coding.limit, &mut codes);
         let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
         let codes = codes.chunks_exact(GROUP).map(in_one).collect();
-        let norm = norm_above(vector);
+        let norm = split.rest_norm;
         // `width` supposes this loss; a query that loses more reaches farther by as much.
         let supposed = coding.loss * norm;
         let excess = if lost > supposed {
@@ -119,7 +113,9 @@ impl QueryCode {
             codes,
             scale,
             base: -USER_SHIFT * sum,
-            reach: norm * excess * UPWARD,
+            // A user's width is not below the supposed loss times the user's norm.
+            reach: (norm * excess + split.lost / coding.loss) * UPWARD,
+            along: split.along,
         }
     }
 }
@@ -136,7 +132,13 @@ pub(super) fn width(coding: Coding, user_norm: f64, user_lost: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::direction::Direction;
     use super::*;
+
+    fn norm(vector: &[f32]) -> f64 {
+        let squares = vector.iter().map(|&value| f64::from(value).powi(2));
+        squares.sum::<f64>().sqrt()
+    }
 
     #[test]
     fn codes_are_near_and_the_loss_is_not_below_the_truth() {
@@ -177,10 +179,10 @@ mod tests {
             loss: 1e-6,
         };
         let vector = [1.0, 0.3, -0.123, 0.7];
-        let code = QueryCode::new(&vector, coding);
+        let code = QueryCode::new(&Direction::new(vec![0.0; 4]).split(&vector), coding);
         let mut codes = [0i8; 4];
         let (_, lost) = encode(&vector, coding.limit, &mut codes);
-        let norm = norm_above(&vector);
+        let norm = norm(&vector);
         for (user_norm, user_lost) in [(1.0, 0.0), (2.0, 0.1), (0.0, 0.0)] {
             let truth = lost * user_norm + (norm + lost) * user_lost;
             assert!(code.reach * width(coding, user_norm, user_lost) >= truth);

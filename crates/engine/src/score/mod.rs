@@ -13,6 +13,7 @@ pub(crate) mod attribute_fixtures;
 mod attributes;
 mod best;
 mod codes;
+mod direction;
 mod exact;
 mod kernel;
 mod packed;

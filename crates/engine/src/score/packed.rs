@@ -1,12 +1,15 @@
 //! Users packed in panels, the most promising first, with bounds on what a chunk of them can score.
 //!
-//! Cauchy and Schwarz bound a score by offset + |q||p|, which for one user is linear in |q|. The
-//! largest value over the users of a chunk, and over all from it on, is kept for a grid of |q|; between
-//! two points of the grid the line through them is a bound, too, because a maximum of lines is convex.
+//! A query is α m + δ with m the direction that items share, and a score is offset + α (m·p) + δ·p. Cauchy
+//! and Schwarz bound it by offset + α (m·p) + |δ||p'|, with p' what p has across m: for one user that is linear
+//! in α and |δ|. The largest value over the users of a chunk, and over all from it on, is kept for a grid of both;
+//! between the points of the grid what lies between their values is a bound, too, because a maximum of linear
+//! functions is convex.
 
 use rayon::prelude::*;
 
-use super::codes::{self, Coding, GROUP, USER_CODE_MAX, USER_ZEROS, norm_above};
+use super::codes::{self, Coding, GROUP, QueryCode, USER_CODE_MAX, USER_ZEROS};
+use super::direction::{Direction, Parts, Split};
 use super::exact::prefetch;
 use super::kernel::{self, Codes, EMPTY_CODES, LANES, PANELS, Panel};
 use crate::model::Model;
@@ -14,8 +17,12 @@ use crate::selection::UserSet;
 
 /// Users whose vectors are asked for ahead of their use.
 const VECTORS_AHEAD: usize = 8;
-/// Points of the grid of query norms.
-const GRID: usize = 8;
+/// Points of each side of the grid.
+const SIDE: usize = 6;
+/// Points of the grid.
+const GRID: usize = SIDE * SIDE;
+/// What sums of f64 lose, in bounds and in exact scores, as a part of all that is added.
+const SUMS_LOST: f64 = 1e-9;
 
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -28,42 +35,134 @@ pub(super) struct Packed {
     /// The users that are packed, unless all are.
     members: Option<UserSet>,
     coding: Coding,
-    /// Ascending query norms; every query's norm lies between the first and the last.
-    grid: [f64; GRID],
+    direction: Direction,
+    grid: Grid,
     chunks: Vec<Chunk>,
+}
+
+/// Where bounds are known: every query lies between the first and the last of both sides.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    /// Of α, ascending.
+    along: [f64; SIDE],
+    /// Of |δ|, ascending from zero.
+    across: [f64; SIDE],
 }
 
 /// What is known about the users of a chunk.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
-    /// For each grid point: no user of this chunk can score more.
+    here: Bounds,
+    /// Of the users of this chunk and all after it.
+    rest: Bounds,
+}
+
+/// What some users can score.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// For each grid point, α by α: no user can score more.
     peaks: [f64; GRID],
-    /// For each grid point: no user from this chunk on can score more.
-    rest: [f64; GRID],
     /// The largest norm.
     norm: f64,
     /// The largest absolute offset.
     offset: f64,
 }
 
-const NO_CHUNK: Chunk = Chunk {
-    peaks: [f64::NEG_INFINITY; GRID],
-    rest: [f64::NEG_INFINITY; GRID],
-    norm: 0.0,
-    offset: 0.0,
-};
+impl Bounds {
+    /// Of no users.
+    const NONE: Bounds = Bounds {
+        peaks: [f64::NEG_INFINITY; GRID],
+        norm: 0.0,
+        offset: 0.0,
+    };
 
-/// Where a query's norm lies in the grid.
+    fn take(&mut self, grid: &Grid, parts: &Parts, offset: f64) {
+        self.norm = self.norm.max(parts.norm);
+        self.offset = self.offset.max(offset.abs());
+        for (peaks, along) in self.peaks.chunks_exact_mut(SIDE).zip(grid.along) {
+            for (peak, across) in peaks.iter_mut().zip(grid.across) {
+                let score = offset + along * parts.along + across * parts.across;
+                *peak = if score.is_nan() {
+                    f64::INFINITY
+                } else {
+                    peak.max(score)
+                };
+            }
+        }
+    }
+
+    fn join(&mut self, other: &Bounds) {
+        self.norm = self.norm.max(other.norm);
+        self.offset = self.offset.max(other.offset);
+        for (peak, other) in self.peaks.iter_mut().zip(other.peaks) {
+            *peak = peak.max(other);
+        }
+    }
+
+    /// No user can score more for the query.
+    fn peak(&self, at: &At) -> f64 {
+        let Some((along, across)) = &at.place else {
+            return f64::INFINITY;
+        };
+        let side = |along: usize| {
+            let peaks = &self.peaks[along * SIDE..(along + 1) * SIDE];
+            across.between(peaks[across.low], peaks[across.high])
+        };
+        let bound = along.between(side(along.low), side(along.high));
+        bound + SUMS_LOST * ((at.along.abs() + at.across) * self.norm + self.offset)
+    }
+}
+
+/// Where a query lies in the grid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At {
-    above: usize,
+    along: f64,
+    across: f64,
+    /// Nothing where it is beyond.
+    place: Option<(Step, Step)>,
+}
+
+/// A number between two points.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    low: usize,
+    high: usize,
+    /// How far it is from the one to the other.
     share: f64,
+}
+
+impl Step {
+    fn find(points: &[f64; SIDE], value: f64) -> Option<Step> {
+        let high = points.partition_point(|&point| point < value);
+        let low = match high {
+            SIDE => return None,
+            0 if points[0] == value => 0,
+            0 => return None,
+            high => high - 1,
+        };
+        let share = if low == high {
+            0.0
+        } else {
+            (value - points[low]) / (points[high] - points[low])
+        };
+        Some(Step { low, high, share })
+    }
+
+    fn between(&self, low: f64, high: f64) -> f64 {
+        // At the point itself the other one does not matter, which may be infinite.
+        if self.share == 0.0 {
+            low
+        } else {
+            low * (1.0 - self.share) + high * self.share
+        }
+    }
 }
 
 impl Packed {
     pub(super) fn new(model: &Model, candidates: Option<&[u32]>, coding: Coding) -> Packed {
-        let grid = grid(model);
-        let typical = grid[GRID / 2];
+        let direction = Direction::of_items(model);
+        let grid = Grid::of_items(model, &direction);
+        let (along, across) = (grid.along[SIDE / 2], grid.across[SIDE / 2]);
         let members: Option<UserSet> = candidates.map(|users| users.iter().copied().collect());
         let all: Vec<u32> = match &members {
             None => (0..model.users().len() as u32).collect(),
@@ -72,14 +171,14 @@ impl Packed {
         let mut order: Vec<(f64, u32)> = all
             .into_par_iter()
             .map(|user| {
-                let norm = norm_above(model.user_vector(user as usize));
+                let parts = direction.parts(model.user_vector(user as usize));
                 let offset = f64::from(model.user_offset(user as usize));
-                (offset + typical * norm, user)
+                (offset + along * parts.along + across * parts.across, user)
             })
             .collect();
         order.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let users = order.into_iter().map(|(_, user)| user).collect();
-        Packed::in_order(model, users, members, grid, coding)
+        Packed::in_order(model, users, members, direction, grid, coding)
     }
 
     /// Those of the packed users that are in `set`.
@@ -90,14 +189,23 @@ impl Packed {
             None => set.clone(),
             Some(members) => members & set,
         };
-        Packed::in_order(model, users, Some(members), self.grid, self.coding)
+        let direction = self.direction.clone();
+        Packed::in_order(
+            model,
+            users,
+            Some(members),
+            direction,
+            self.grid,
+            self.coding,
+        )
     }
 
     fn in_order(
         model: &Model,
         users: Vec<u32>,
         members: Option<UserSet>,
-        grid: [f64; GRID],
+        direction: Direction,
+        grid: Grid,
         coding: Coding,
     ) -> Packed {
         let groups = codes::groups(model.dimension());
@@ -107,20 +215,22 @@ impl Packed {
         let pack = Pack {
             model,
             coding,
-            grid,
+            direction: &direction,
+            grid: &grid,
             groups,
         };
         let mut chunks: Vec<Chunk> = users
             .par_chunks(PANELS * LANES)
             .zip(codes.par_chunks_mut(PANELS * groups.max(1)))
             .zip(panels.par_chunks_mut(PANELS))
-            .map(|((users, codes), panels)| pack.chunk(users, codes, panels))
+            .map(|((users, codes), panels)| {
+                let here = pack.chunk(users, codes, panels);
+                Chunk { here, rest: here }
+            })
             .collect();
-        let mut rest = [f64::NEG_INFINITY; GRID];
+        let mut rest = Bounds::NONE;
         for chunk in chunks.iter_mut().rev() {
-            for (rest, peak) in rest.iter_mut().zip(chunk.peaks) {
-                *rest = rest.max(peak);
-            }
+            rest.join(&chunk.here);
             chunk.rest = rest;
         }
         Packed {
@@ -130,6 +240,7 @@ impl Packed {
             panels,
             members,
             coding,
+            direction,
             grid,
             chunks,
         }
@@ -190,59 +301,88 @@ impl Packed {
         self.panels[first + place / LANES].offset.0[place % LANES]
     }
 
-    /// How far below the truth the bound of a score in this chunk can be, for a query that reaches so far.
-    pub(super) fn slack(&self, chunk: usize, reach: f64) -> f64 {
-        let chunk = &self.chunks[chunk];
-        kernel::slack(reach * chunk.norm, chunk.offset)
+    /// How far below the truth the bound of a score in this chunk can be.
+    pub(super) fn slack(&self, chunk: usize, query: &QueryCode) -> f64 {
+        let chunk = &self.chunks[chunk].here;
+        let product = (query.reach + f64::from(query.along).abs()) * chunk.norm;
+        kernel::slack(product, chunk.offset)
     }
 
-    /// Where a norm lies in the grid.
-    pub(super) fn at(&self, norm: f64) -> At {
-        let above = self.grid.partition_point(|&point| point < norm);
-        let share = if above == 0 || above == GRID {
-            0.0
-        } else {
-            let (left, right) = (self.grid[above - 1], self.grid[above]);
-            (norm - left) / (right - left)
-        };
-        At { above, share }
+    /// A query as the scan wants it, and where it lies in the grid.
+    pub(super) fn query(&self, vector: &[f32]) -> (QueryCode, At) {
+        let split = self.direction.split(vector);
+        (QueryCode::new(&split, self.coding), self.grid.at(&split))
     }
 
-    /// No user of the chunk can score more for a query of this norm.
-    pub(super) fn peak(&self, chunk: usize, at: At) -> f64 {
-        bound(&self.chunks[chunk].peaks, at)
+    /// No user of the chunk can score more for the query.
+    pub(super) fn peak(&self, chunk: usize, at: &At) -> f64 {
+        self.chunks[chunk].here.peak(at)
     }
 
-    /// No user from the chunk on can score more for a query of this norm. Does not rise from chunk to
-    /// chunk.
-    pub(super) fn rest(&self, chunk: usize, at: At) -> f64 {
-        bound(&self.chunks[chunk].rest, at)
+    /// No user from the chunk on can score more for the query. Does not rise from chunk to chunk.
+    pub(super) fn rest(&self, chunk: usize, at: &At) -> f64 {
+        self.chunks[chunk].rest.peak(at)
     }
 }
 
-fn bound(bounds: &[f64; GRID], at: At) -> f64 {
-    let bound = if at.above == 0 {
-        bounds[0]
-    } else if at.above == GRID {
-        return f64::INFINITY;
-    } else {
-        bounds[at.above - 1] * (1.0 - at.share) + bounds[at.above] * at.share
-    };
-    // Rounding in the lines above and in the exact scores, outward.
-    bound + 1e-9 * bounds[GRID - 1].abs().max(bound.abs())
+impl Grid {
+    /// By quantiles of what a model's items have along a direction and across it.
+    fn of_items(model: &Model, direction: &Direction) -> Grid {
+        let (mut along, mut across): (Vec<f64>, Vec<f64>) = (0..model.items().len())
+            .into_par_iter()
+            .map(|item| {
+                let split = direction.split(model.item_vector(item));
+                (split.whole_along, split.across)
+            })
+            .unzip();
+        across.push(0.0);
+        Grid {
+            along: quantiles(&mut along),
+            across: quantiles(&mut across),
+        }
+    }
+
+    fn at(&self, split: &Split) -> At {
+        let (along, across) = (split.whole_along, split.across);
+        let steps = (
+            Step::find(&self.along, along),
+            Step::find(&self.across, across),
+        );
+        At {
+            along,
+            across,
+            place: match steps {
+                (Some(along), Some(across)) => Some((along, across)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// From the least to the largest; zeros if there are none.
+fn quantiles(values: &mut [f64]) -> [f64; SIDE] {
+    values.sort_unstable_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    std::array::from_fn(|point| {
+        values
+            .get(last * point / (SIDE - 1))
+            .copied()
+            .unwrap_or(0.0)
+    })
 }
 
 /// What packing goes by.
 struct Pack<'a> {
     model: &'a Model,
     coding: Coding,
-    grid: [f64; GRID],
+    direction: &'a Direction,
+    grid: &'a Grid,
     groups: usize,
 }
 
 impl Pack<'_> {
-    fn chunk(&self, users: &[u32], codes: &mut [Codes], panels: &mut [Panel]) -> Chunk {
-        let mut chunk = NO_CHUNK;
+    fn chunk(&self, users: &[u32], codes: &mut [Codes], panels: &mut [Panel]) -> Bounds {
+        let mut bounds = Bounds::NONE;
         let mut code = vec![0i8; self.groups * GROUP];
         for (place, &user) in users.iter().enumerate() {
             if let Some(&next) = users.get(place + VECTORS_AHEAD) {
@@ -251,7 +391,7 @@ impl Pack<'_> {
             let (number, lane) = (place / LANES, place % LANES);
             let vector = self.model.user_vector(user as usize);
             let offset = self.model.user_offset(user as usize);
-            let norm = norm_above(vector);
+            let parts = self.direction.parts(vector);
             let (scale, lost) = codes::encode(vector, USER_CODE_MAX, &mut code);
             let lines = &mut codes[number * self.groups..(number + 1) * self.groups];
             for (line, four) in lines.iter_mut().zip(code.chunks_exact(GROUP)) {
@@ -261,35 +401,12 @@ impl Pack<'_> {
             let panel = &mut panels[number];
             panel.scale.0[lane] = scale;
             panel.offset.0[lane] = offset;
-            panel.width.0[lane] = kernel::rounded_up(codes::width(self.coding, norm, lost));
-            chunk.norm = chunk.norm.max(norm);
-            chunk.offset = chunk.offset.max(f64::from(offset).abs());
-            for (peak, q) in chunk.peaks.iter_mut().zip(self.grid) {
-                let score = f64::from(offset) + q * norm;
-                *peak = if score.is_nan() {
-                    f64::INFINITY
-                } else {
-                    peak.max(score)
-                };
-            }
+            panel.along.0[lane] = kernel::near(parts.along);
+            panel.width.0[lane] = kernel::rounded_up(codes::width(self.coding, parts.norm, lost));
+            bounds.take(self.grid, &parts, f64::from(offset));
         }
-        chunk
+        bounds
     }
-}
-
-/// From 0 to the largest norm of an item, by quantiles.
-fn grid(model: &Model) -> [f64; GRID] {
-    let mut norms: Vec<f64> = (0..model.items().len())
-        .map(|item| norm_above(model.item_vector(item)))
-        .collect();
-    norms.sort_unstable_by(f64::total_cmp);
-    let mut grid = [0.0; GRID];
-    if let Some(last) = norms.len().checked_sub(1) {
-        for (point, value) in grid.iter_mut().enumerate().skip(1) {
-            *value = norms[last * point / (GRID - 1)];
-        }
-    }
-    grid
 }
 
 #[cfg(test)]
@@ -305,10 +422,10 @@ mod tests {
         assert!(packed.chunks() > 2);
         for item in 0..30 {
             let query = model.item_vector(item);
-            let at = packed.at(norm_above(query));
+            let (_, at) = packed.query(query);
             let mut before = f64::INFINITY;
             for chunk in 0..packed.chunks() {
-                let (peak, rest) = (packed.peak(chunk, at), packed.rest(chunk, at));
+                let (peak, rest) = (packed.peak(chunk, &at), packed.rest(chunk, &at));
                 assert!(peak <= rest && rest <= before);
                 before = rest;
                 let places = packed.panels_of(chunk);

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use super::best::Best;
-use super::codes::{QueryCode, norm_above};
+use super::codes::QueryCode;
 use super::exact::{TOGETHER, exact_each, prefetch};
 use super::kernel::{self, LANES, Lane, Line, PANELS, Passed, QUERIES};
 use super::packed::{At, Packed};
@@ -116,14 +116,16 @@ impl<'a> Scan<'a> {
         let total = queries.len().div_ceil(QUERIES) * self.packed.panels();
         let counts = &self.scorer.tiles_total;
         counts.fetch_add(total as u64, Ordering::Relaxed);
-        let coding = self.scorer.kernel.coding;
         let mut queries: Vec<Scanned<'a>> = queries
             .into_iter()
-            .map(|query| Scanned {
-                code: QueryCode::new(query.vector, coding),
-                at: self.packed.at(norm_above(query.vector)),
-                start: f64::NEG_INFINITY,
-                query,
+            .map(|query| {
+                let (code, at) = self.packed.query(query.vector);
+                Scanned {
+                    code,
+                    at,
+                    start: f64::NEG_INFINITY,
+                    query,
+                }
             })
             .collect();
         self.guess(&mut queries);
@@ -205,7 +207,7 @@ impl<'a> Scan<'a> {
             if chunk % CHUNKS_PER_LOOK == 0 {
                 staying.retain(|&number| {
                     let query = &queries[number];
-                    let beyond = self.packed.rest(chunk, query.at) < query.threshold();
+                    let beyond = self.packed.rest(chunk, &query.at) < query.threshold();
                     !beyond
                 });
                 if staying.is_empty() {
@@ -215,7 +217,7 @@ impl<'a> Scan<'a> {
             live.clear();
             live.extend(staying.iter().copied().filter(|&number| {
                 let query = &queries[number];
-                let beyond = self.packed.peak(chunk, query.at) < query.threshold();
+                let beyond = self.packed.peak(chunk, &query.at) < query.threshold();
                 !beyond
             }));
             for members in live.chunks(QUERIES) {
@@ -294,10 +296,11 @@ impl<'a> Scan<'a> {
                 codes: &code.codes,
                 base: code.base,
                 scale: code.scale,
+                along: code.along,
                 reach: kernel::rounded_up(code.reach),
                 threshold: match place < members.len() {
                     true => {
-                        let slack = self.packed.slack(chunk, code.reach);
+                        let slack = self.packed.slack(chunk, code);
                         kernel::rounded_down(query.threshold() - slack)
                     }
                     false => f32::INFINITY,

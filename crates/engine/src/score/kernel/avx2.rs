@@ -102,7 +102,9 @@ fn scores(
             let scale = _mm256_set1_ps(lines[q].scale);
             let scale = _mm256_mul_ps(load(&panel.scale, part), scale);
             let sums = _mm256_cvtepi32_ps(sums[q][part]);
-            scores[q][part] = _mm256_fmadd_ps(sums, scale, load(&panel.offset, part));
+            let along = _mm256_set1_ps(lines[q].along);
+            let along = _mm256_fmadd_ps(load(&panel.along, part), along, load(&panel.offset, part));
+            scores[q][part] = _mm256_fmadd_ps(sums, scale, along);
         }
     }
     scores

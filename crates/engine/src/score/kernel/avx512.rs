@@ -89,12 +89,13 @@ fn scores(
     lines: &[Line<'_>; QUERIES],
 ) -> [__m512; QUERIES] {
     let sums = products(codes, queries, lines);
-    let (scale, offset) = (load(&panel.scale), load(&panel.offset));
+    let (scale, along, offset) = (load(&panel.scale), load(&panel.along), load(&panel.offset));
     let mut scores = [offset; QUERIES];
     for q in 0..QUERIES {
         // The scales first, as in the portable kernel.
         let scale = _mm512_mul_ps(scale, _mm512_set1_ps(lines[q].scale));
-        scores[q] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q]), scale, offset);
+        let along = _mm512_fmadd_ps(along, _mm512_set1_ps(lines[q].along), offset);
+        scores[q] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q]), scale, along);
     }
     scores
 }

@@ -33,6 +33,8 @@ pub(super) struct Lane(pub(super) [f32; LANES]);
 pub(super) struct Panel {
     pub(super) scale: Lane,
     pub(super) offset: Lane,
+    /// What users have along the direction that items share.
+    pub(super) along: Lane,
     /// See [`super::codes::width`].
     pub(super) width: Lane,
 }
@@ -42,6 +44,7 @@ impl Panel {
     pub(super) const EMPTY: Panel = Panel {
         scale: Lane([0.0; LANES]),
         offset: Lane([f32::NEG_INFINITY; LANES]),
+        along: Lane([0.0; LANES]),
         width: Lane([0.0; LANES]),
     };
 }
@@ -55,6 +58,7 @@ pub(super) struct Line<'a> {
     pub(super) codes: &'a [u32],
     pub(super) base: i32,
     pub(super) scale: f32,
+    pub(super) along: f32,
     pub(super) reach: f32,
     pub(super) threshold: f32,
 }
@@ -166,7 +170,8 @@ fn portable_scores(codes: &[Codes], panel: &Panel, line: &Line<'_>) -> Lane {
     }
     Lane(std::array::from_fn(|lane| {
         // The scales first: sums times one of them could overflow where the score does not.
-        sums[lane] as f32 * (panel.scale.0[lane] * line.scale) + panel.offset.0[lane]
+        let rest = sums[lane] as f32 * (panel.scale.0[lane] * line.scale);
+        rest + panel.along.0[lane] * line.along + panel.offset.0[lane]
     }))
 }
 
@@ -184,16 +189,21 @@ fn beside<'a>(lines: &[Line<'a>; QUERIES], groups: usize) -> Side<'a> {
     all
 }
 
-/// How far rounding can take a bound below the truth: the bound is a sum of three terms, each not above
-/// 1.1 (|q||p| + |offset|) where it matters, with four roundings. Infinite where f32 could overflow, and
-/// never less than what underflow can lose: a product of scales loses 2⁻¹⁵⁰, and sums of codes are below
-/// 2²³.
+/// How far rounding can take a bound below the truth: the bound is a sum of four terms, each not above
+/// 1.1 (|q||p| + |offset|) where it matters, with six roundings in all. Infinite where f32 could overflow, and never less than what underflow can lose: a product of scales loses 2⁻¹⁵⁰, and
+/// sums of codes are below 2²³. The product is (|α| + |δ|)|p|.
 pub(super) fn slack(product_max: f64, offset_max: f64) -> f64 {
     let size = product_max + offset_max;
     if size.is_nan() || size >= 1e37 {
         return f64::INFINITY;
     }
-    8.0 * 2f64.powi(-24) * size + 2f64.powi(-120)
+    12.0 * 2f64.powi(-24) * size + 2f64.powi(-120)
+}
+
+/// The nearest f32; not a number, which passes, where there is none.
+pub(super) fn near(value: f64) -> f32 {
+    let near = value as f32;
+    if near.is_finite() { near } else { f32::NAN }
 }
 
 /// The largest f32 that is not above `value`.
@@ -213,7 +223,8 @@ pub(super) fn rounded_up(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codes::{self, GROUP, QueryCode, USER_CODE_MAX, norm_above};
+    use super::super::codes::{self, GROUP, QueryCode, USER_CODE_MAX};
+    use super::super::direction::Direction;
     use super::super::exact::exact;
     use super::*;
     use proptest::prelude::*;
@@ -230,7 +241,12 @@ mod tests {
     }
 
     /// Packs up to a panel of users by hand.
-    fn panel(users: &[Vec<f32>], offsets: &[f32], coding: Coding) -> (Vec<Codes>, Panel) {
+    fn panel(
+        users: &[Vec<f32>],
+        offsets: &[f32],
+        direction: &Direction,
+        coding: Coding,
+    ) -> (Vec<Codes>, Panel) {
         let groups = codes::groups(users[0].len());
         let (mut all, mut panel) = (vec![EMPTY_CODES; groups], Panel::EMPTY);
         for (lane, (vector, offset)) in users.iter().zip(offsets).enumerate() {
@@ -241,9 +257,17 @@ mod tests {
             }
             panel.scale.0[lane] = scale;
             panel.offset.0[lane] = *offset;
-            panel.width.0[lane] = rounded_up(codes::width(coding, norm_above(vector), lost));
+            let parts = direction.parts(vector);
+            panel.along.0[lane] = near(parts.along);
+            panel.width.0[lane] = rounded_up(codes::width(coding, parts.norm, lost));
         }
         (all, panel)
+    }
+
+    fn first_axis(dimension: usize) -> Direction {
+        let mut unit = vec![0.0; dimension];
+        unit[0] = 1.0;
+        Direction::new(unit)
     }
 
     fn line(code: &QueryCode, threshold: f32) -> Line<'_> {
@@ -251,6 +275,7 @@ mod tests {
             codes: &code.codes,
             base: code.base,
             scale: code.scale,
+            along: code.along,
             reach: rounded_up(code.reach),
             threshold,
         }
@@ -260,20 +285,26 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn every_score_at_or_above_the_threshold_passes_on_all_paths(
-            (queries, users, offsets, which) in (1usize..40).prop_flat_map(|d| (
+            (unit, queries, users, offsets, which) in (1usize..40).prop_flat_map(|d| (
+                prop::option::of(0..d),
                 prop::collection::vec(prop::collection::vec(values(), d), QUERIES),
                 prop::collection::vec(prop::collection::vec(values(), d), LANES),
                 prop::collection::vec(values(), LANES),
                 0usize..LANES,
             ))
         ) {
-            let norm_max = users.iter().map(|user| norm_above(user)).fold(0.0, f64::max);
+            let dimension = users[0].len();
+            let direction = match unit {
+                Some(axis) => Direction::new((0..dimension).map(|place| f32::from(u8::from(place == axis))).collect()),
+                None => Direction::new(vec![(1.0 / dimension as f32).sqrt(); dimension]),
+            };
+            let norm_max = users.iter().map(|user| direction.parts(user).norm).fold(0.0, f64::max);
             let offset_max = offsets.iter().map(|offset| f64::from(offset.abs())).fold(0.0, f64::max);
             for kernel in all() {
-                let (codes, panel) = panel(&users, &offsets, kernel.coding);
+                let (codes, panel) = panel(&users, &offsets, &direction, kernel.coding);
                 let queries: Vec<(&[f32], QueryCode)> = queries
                     .iter()
-                    .map(|query| (&query[..], QueryCode::new(query, kernel.coding)))
+                    .map(|query| (&query[..], QueryCode::new(&direction.split(query), kernel.coding)))
                     .collect();
                 let thresholds: Vec<f64> = queries
                     .iter()
@@ -281,7 +312,7 @@ mod tests {
                     .collect();
                 let lines = std::array::from_fn(|q| {
                     let code = &queries[q].1;
-                    let slack = slack(code.reach * norm_max, offset_max);
+                    let slack = slack((code.reach + f64::from(code.along).abs()) * norm_max, offset_max);
                     line(code, rounded_down(thresholds[q] - slack))
                 });
                 let mut passed = Passed::default();
@@ -303,9 +334,10 @@ mod tests {
         let users = vec![vec![1.0; 10]; LANES];
         let mut offsets = [-100.0; LANES];
         offsets[3] = 0.0;
+        let direction = first_axis(users[0].len());
         for kernel in all() {
-            let (codes, panel) = panel(&users, &offsets, kernel.coding);
-            let code = QueryCode::new(&[0.5; 10], kernel.coding);
+            let (codes, panel) = panel(&users, &offsets, &direction, kernel.coding);
+            let code = QueryCode::new(&direction.split(&[0.5; 10]), kernel.coding);
             let thresholds = [4.8, 5.3, -200.0, 0.0, 0.0, f32::INFINITY];
             let lines = thresholds.map(|threshold| line(&code, threshold));
             let mut passed = Passed::default();
@@ -322,9 +354,10 @@ mod tests {
     #[test]
     fn a_bound_that_is_small_passes_though_a_factor_of_it_is_huge() {
         let users = vec![vec![3e38]; LANES];
+        let direction = first_axis(users[0].len());
         for kernel in all() {
-            let (codes, panel) = panel(&users, &[0.0; LANES], kernel.coding);
-            let code = QueryCode::new(&[-1e-39], kernel.coding);
+            let (codes, panel) = panel(&users, &[0.0; LANES], &direction, kernel.coding);
+            let code = QueryCode::new(&direction.split(&[-1e-39]), kernel.coding);
             let mut passed = Passed::default();
             let lines = [line(&code, -0.31); QUERIES];
             (kernel.walk)(&codes, &[panel], &lines, &mut passed);
@@ -335,9 +368,10 @@ mod tests {
     #[test]
     fn nothing_passes_where_nothing_can() {
         let users = vec![vec![1.0; 3]; LANES];
+        let direction = first_axis(users[0].len());
         for kernel in all() {
-            let (codes, panel) = panel(&users, &[0.0; LANES], kernel.coding);
-            let code = QueryCode::new(&[1.0; 3], kernel.coding);
+            let (codes, panel) = panel(&users, &[0.0; LANES], &direction, kernel.coding);
+            let code = QueryCode::new(&direction.split(&[1.0; 3]), kernel.coding);
             let mut passed = Passed::default();
             let lines = [line(&code, 3.5); QUERIES];
             (kernel.walk)(&codes, &[panel], &lines, &mut passed);
