@@ -4,30 +4,48 @@ use std::cmp::Ordering;
 
 use super::Ranking;
 
-/// Entries beyond 2k before the list is cut.
+/// Entries beyond those that are wanted before a short list is cut.
 const ROOM: usize = 64;
 
 /// Lists for fewer than this many grow as they fill.
 const GROWING_MAX: usize = 4096;
 
+/// A list for so many that does not grow is cut when it is this part longer.
+const ROOM_PART: usize = 4;
+
 /// Length at which a list is cut.
 fn room(k: usize) -> usize {
-    2 * k + ROOM
+    if k < GROWING_MAX {
+        2 * k + ROOM
+    } else {
+        k + k / ROOM_PART
+    }
+}
+
+/// A user who was met. Four bytes of padding in each would be a quarter of a long list.
+#[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(4))]
+struct Entry {
+    score: f64,
+    user: u32,
 }
 
 /// Higher score first, then lower user number.
-fn order(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+fn order(a: &Entry, b: &Entry) -> Ordering {
+    let (higher, lower) = (b.score, a.score);
+    higher.total_cmp(&lower).then({ a.user }.cmp(&{ b.user }))
 }
 
 #[derive(Debug)]
 pub(super) struct Best {
     k: usize,
-    entries: Vec<(f64, u32)>,
+    entries: Vec<Entry>,
     /// The list is cut when it gets this long.
     full: usize,
     /// The k-th best when the list was last cut; nothing worse is wanted.
-    worst: Option<(f64, u32)>,
+    worst: Option<Entry>,
+    /// No score below it is wanted.
+    floor: f64,
 }
 
 impl Best {
@@ -43,6 +61,7 @@ impl Best {
             // First cut as soon as there are k: a threshold early saves most of the scan.
             full: k.min(users),
             worst: None,
+            floor: f64::NEG_INFINITY,
         }
     }
 
@@ -50,34 +69,48 @@ impl Best {
     pub(super) fn bytes(k: usize) -> usize {
         // A vector that grows by doubling can have twice the room it needs.
         let growth = if k < GROWING_MAX { 2 } else { 1 };
-        growth * room(k) * size_of::<(f64, u32)>()
+        growth * room(k) * size_of::<Entry>()
+    }
+
+    /// From now on no score below this one, if it is a number, is wanted, and none is in the list.
+    pub(super) fn start_from(&mut self, floor: f64) {
+        if !floor.is_nan() {
+            self.floor = floor;
+            // The floor does what an early cut is for.
+            self.full = room(self.k).max(self.k + 1);
+            self.entries.retain(|entry| { entry.score } >= floor);
+        }
     }
 
     /// No score below it is wanted.
     pub(super) fn threshold(&self) -> f64 {
-        self.worst.map_or(f64::NEG_INFINITY, |worst| worst.0)
+        self.worst
+            .map_or(self.floor, |worst| worst.score.max(self.floor))
     }
 
     pub(super) fn wants(&self, score: f64, user: u32) -> bool {
         // A zero of either sign is the same score.
-        self.worst
-            .is_none_or(|worst| order(&(score + 0.0, user), &worst) == Ordering::Less)
+        let score = score + 0.0;
+        score >= self.floor
+            && self
+                .worst
+                .is_none_or(|worst| order(&Entry { score, user }, &worst) == Ordering::Less)
     }
 
     pub(super) fn offer(&mut self, score: f64, user: u32) {
         if !self.wants(score, user) {
             return;
         }
-        self.entries.push((score + 0.0, user));
+        let score = score + 0.0;
+        self.entries.push(Entry { score, user });
         if self.entries.len() >= self.full {
             self.cut();
         }
     }
 
-    /// Whether all that are asked for score no less than this.
-    pub(super) fn is_full_from(&self, score: f64) -> bool {
-        let reach = self.entries.iter().filter(|entry| entry.0 >= score);
-        reach.take(self.k).count() == self.k
+    /// Whether a floor kept some out that belong to the k best.
+    pub(super) fn lacks(&self) -> bool {
+        self.floor > f64::NEG_INFINITY && self.entries.len() < self.k
     }
 
     fn cut(&mut self) {
@@ -88,7 +121,7 @@ impl Best {
         } else {
             self.worst = self.entries.iter().copied().max_by(order);
         }
-        self.full = room(self.k);
+        self.full = room(self.k).max(self.k + 1);
     }
 
     pub(super) fn into_ranking(mut self) -> Ranking {
@@ -98,8 +131,12 @@ impl Best {
         sort(&mut self.entries);
         self.entries.truncate(self.k);
         Ranking {
-            users: self.entries.iter().map(|entry| entry.1).collect(),
-            scores: self.entries.iter().map(|entry| entry.0 as f32).collect(),
+            users: self.entries.iter().map(|entry| entry.user).collect(),
+            scores: self
+                .entries
+                .iter()
+                .map(|entry| entry.score as f32)
+                .collect(),
         }
     }
 }
@@ -113,29 +150,32 @@ const DIGITS: u32 = 3;
 const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
 
 /// Sorts by [`order`].
-fn sort(entries: &mut Vec<(f64, u32)>) {
+fn sort(entries: &mut Vec<Entry>) {
     if entries.len() < DIGITS_MIN {
         entries.sort_unstable_by(order);
         return;
     }
     let bounds = (u64::MAX, 0);
     let (low, high) = entries.iter().fold(bounds, |(low, high), entry| {
-        let key = key(entry.0);
+        let key = key(entry.score);
         (key.min(low), key.max(high))
     });
     // The highest bits in which keys of this list differ at all.
     let below = (u64::BITS - (high - low).leading_zeros()).saturating_sub(DIGIT_BITS * DIGITS);
-    let key = |entry: &(f64, u32)| (key(entry.0) - low) >> below;
-    let value = |entry: &(f64, u32), digit: u32| {
-        (key(entry) >> (digit * DIGIT_BITS)) as usize % DIGIT_VALUES
-    };
+    let key = |entry: &Entry| (key(entry.score) - low) >> below;
+    let value =
+        |entry: &Entry, digit: u32| (key(entry) >> (digit * DIGIT_BITS)) as usize % DIGIT_VALUES;
     let mut counts = vec![[0usize; DIGIT_VALUES]; DIGITS as usize];
     for entry in entries.iter() {
         for (digit, counts) in (0..).zip(&mut counts) {
             counts[value(entry, digit)] += 1;
         }
     }
-    let mut moved = vec![(0.0, 0); entries.len()];
+    let none = Entry {
+        score: 0.0,
+        user: 0,
+    };
+    let mut moved = vec![none; entries.len()];
     for (digit, places) in (0..).zip(&mut counts) {
         if places.contains(&entries.len()) {
             continue;
@@ -191,12 +231,13 @@ mod tests {
         fn long_lists_are_sorted_as_short_ones(
             scores in prop::collection::vec(prop_oneof![any::<f64>(), (-3i8..3).prop_map(f64::from)], DIGITS_MIN..3 * DIGITS_MIN)
         ) {
-            let mut entries: Vec<(f64, u32)> = scores.into_iter().zip((0..).map(|n: u32| n * 7919 % 10_007)).collect();
+            let users = (0..).map(|n: u32| n * 7919 % 10_007);
+            let mut entries: Vec<Entry> = scores.into_iter().zip(users).map(|(score, user)| Entry { score, user }).collect();
             let mut expected = entries.clone();
             expected.sort_by(order);
             sort(&mut entries);
-            let bits = |entries: &[(f64, u32)]| -> Vec<(u64, u32)> {
-                entries.iter().map(|entry| (entry.0.to_bits(), entry.1)).collect()
+            let bits = |entries: &[Entry]| -> Vec<(u64, u32)> {
+                entries.iter().map(|entry| ({ entry.score }.to_bits(), entry.user)).collect()
             };
             prop_assert_eq!(bits(&entries), bits(&expected));
         }

@@ -91,18 +91,19 @@ fn avx2<const N: usize>(queries: [&[f32]; N], vector: &[f32], offset: f32) -> [f
     scores
 }
 
-/// Asks for the vector ahead of its use; hides the latency of a random read.
+/// Asks for the vector ahead of its use, as far as the second cache: the first has fewer places for what is
+/// on its way, and asking would wait for one.
 pub(super) fn prefetch(vector: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         /// Floats of a cache line.
         const LINE: usize = 16;
         for line in vector.chunks(LINE) {
             // SAFETY: a prefetch reads nothing; the address lies inside a live slice.
             #[allow(unsafe_code)]
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
             }
         }
     }

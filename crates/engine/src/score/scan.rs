@@ -22,7 +22,7 @@ const SAMPLE_STRIDE: usize = 16;
 const SAMPLE_SAFETY: f64 = 4.0;
 
 /// Users whose vectors are asked for ahead of their use.
-const VECTORS_AHEAD: usize = 16;
+const VECTORS_AHEAD: usize = 32;
 
 /// Chunks between two looks at which queries may leave.
 const CHUNKS_PER_LOOK: usize = 8;
@@ -70,14 +70,12 @@ struct Scanned<'a> {
     query: Query<'a>,
     code: QueryCode,
     at: At,
-    /// Guessed: if k users score no less, whoever scores less does not matter.
-    start: f64,
 }
 
 impl Scanned<'_> {
     /// Whoever scores less does not matter.
     fn threshold(&self) -> f64 {
-        self.query.best.threshold().max(self.start)
+        self.query.best.threshold()
     }
 }
 
@@ -120,21 +118,13 @@ impl<'a> Scan<'a> {
             .into_iter()
             .map(|query| {
                 let (code, at) = self.packed.query(query.vector);
-                Scanned {
-                    code,
-                    at,
-                    start: f64::NEG_INFINITY,
-                    query,
-                }
+                Scanned { query, code, at }
             })
             .collect();
         self.guess(&mut queries);
         let mut all = Vec::from_iter(0..queries.len());
         self.all_chunks(all.clone(), &mut queries);
-        all.retain(|&number| {
-            let Scanned { query, start, .. } = &queries[number];
-            *start > f64::NEG_INFINITY && !query.best.is_full_from(*start)
-        });
+        all.retain(|&number| queries[number].query.best.lacks());
         // The guess was too high for these; without one they cannot fail.
         for &number in &all {
             let again = &mut queries[number];
@@ -146,7 +136,6 @@ impl<'a> Scan<'a> {
                 ..
             } = again.query;
             again.query = self.query(item, among, without, k);
-            again.start = f64::NEG_INFINITY;
         }
         self.all_chunks(all, &mut queries);
         queries
@@ -174,7 +163,7 @@ impl<'a> Scan<'a> {
                 let rank = (expected + SAMPLE_SAFETY * (expected.sqrt() + 1.0)) as usize;
                 if rank < scores.len() {
                     let (_, start, _) = scores.select_nth_unstable_by(rank, |a, b| b.total_cmp(a));
-                    queries[number].start = f64::from(*start);
+                    queries[number].query.best.start_from(f64::from(*start));
                 }
             }
         }

@@ -75,7 +75,7 @@ impl TailMaker<'_> {
 
     /// The tail has more bytes than this.
     fn bytes_min(&self, ranking: &Ranking) -> usize {
-        let list = self.form.fragments.list_bytes(&ranking.users);
+        let list = self.form.fragments.list_bytes_min(ranking.users.len());
         list * if self.form.documented { 2 } else { 1 }
     }
 

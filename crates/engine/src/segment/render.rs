@@ -5,23 +5,39 @@
 //! ask for more members of `output`: `recommendedUsers`, which is the list again, and `scores`, the
 //! probability of each user of the list. Lines with an error have no `scores`.
 
+use crate::train::kernels;
+
 /// Ids of users as JSON strings, made once.
 #[derive(Debug)]
 pub(crate) struct UserFragments {
     bytes: Vec<u8>,
     starts: Vec<usize>,
+    /// Length of the shortest.
+    shortest: usize,
 }
+
+/// Most ids fit in so many bytes, which are copied at once.
+const COPIED_BYTES: usize = 16;
+/// Users of a list whose ids are asked for ahead of their use.
+const IDS_AHEAD: usize = 8;
 
 impl UserFragments {
     pub(crate) fn new(ids: &[String]) -> Self {
         let mut bytes = Vec::with_capacity(ids.iter().map(|id| id.len() + 2).sum());
         let mut starts = Vec::with_capacity(ids.len() + 1);
         starts.push(0);
+        let mut shortest = usize::MAX;
         for id in ids {
+            let start = bytes.len();
             push_json_string(&mut bytes, id);
+            shortest = shortest.min(bytes.len() - start);
             starts.push(bytes.len());
         }
-        UserFragments { bytes, starts }
+        UserFragments {
+            bytes,
+            starts,
+            shortest,
+        }
     }
 
     fn of(&self, user: u32) -> &[u8] {
@@ -29,14 +45,29 @@ impl UserFragments {
         &self.bytes[self.starts[user]..self.starts[user + 1]]
     }
 
+    /// Adds the id of a user to a line.
+    fn push(&self, line: &mut Vec<u8>, user: u32) {
+        let id = self.of(user);
+        let start = self.starts[user as usize];
+        match self.bytes[start..].first_chunk::<COPIED_BYTES>() {
+            // One instruction, where a copy of some length is a call.
+            Some(copied) if id.len() <= COPIED_BYTES => {
+                let end = line.len() + id.len();
+                line.extend_from_slice(copied);
+                line.truncate(end);
+            }
+            _ => line.extend_from_slice(id),
+        }
+    }
+
     /// Length of a list of so many users, about.
     pub(crate) fn usual_list_bytes(&self, users: usize) -> usize {
         users * (1 + self.bytes.len() / (self.starts.len() - 1).max(1))
     }
 
-    /// Length of a list of users.
-    pub(crate) fn list_bytes(&self, users: &[u32]) -> usize {
-        users.iter().map(|&user| self.of(user).len() + 1).sum()
+    /// A list of so many users is not shorter.
+    pub(crate) fn list_bytes_min(&self, users: usize) -> usize {
+        users.saturating_mul(self.shortest.saturating_add(1))
     }
 
     /// Bytes of memory.
@@ -89,10 +120,14 @@ impl TailForm {
     fn push_users<E>(
         &self,
         line: &mut Vec<u8>,
-        users: impl Iterator<Item = u32>,
+        users: impl Iterator<Item = u32> + Clone,
         hand_on: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         line.push(b'[');
+        // Users of a list are anywhere: first where their ids start is asked for, then the ids.
+        let fragments = &self.fragments;
+        let mut starts_ahead = users.clone().skip(2 * IDS_AHEAD);
+        let mut ids_ahead = users.clone().skip(IDS_AHEAD);
         for (index, user) in users.enumerate() {
             if index > 0 {
                 line.push(b',');
@@ -100,7 +135,13 @@ impl TailForm {
                     hand_on(line)?;
                 }
             }
-            line.extend_from_slice(self.fragments.of(user));
+            if let Some(ahead) = starts_ahead.next() {
+                kernels::prefetch(&fragments.starts[ahead as usize..][..1]);
+            }
+            if let Some(ahead) = ids_ahead.next() {
+                kernels::prefetch(&fragments.of(ahead)[..1]);
+            }
+            fragments.push(line, user);
         }
         line.push(b']');
         Ok(())
