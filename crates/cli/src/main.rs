@@ -10,6 +10,7 @@ mod evaluate;
 mod inputs;
 mod jobs;
 mod keys;
+mod output;
 mod sample;
 mod segment;
 mod serve;

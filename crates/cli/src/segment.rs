@@ -5,6 +5,7 @@
 
 use crate::CliError;
 use crate::inputs::{self, Bar, Scratch, failed, open_file, place};
+use crate::output::FileSink;
 use clap::{Args, ValueEnum};
 use kindred_engine::data::dataset::{Dataset, Generation, Mode};
 use kindred_engine::data::source::Source;
@@ -20,8 +21,7 @@ use kindred_types::interacted::{InteractedRule, NotARule};
 use kindred_types::parts::Clock;
 use kindred_types::schema::{DatasetSchema, DatasetType};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `kindred segment`.
@@ -393,52 +393,6 @@ impl Run<'_> {
 
     fn seconds_since(&self, start: u64) -> f64 {
         self.clock.monotonic_ms().saturating_sub(start) as f64 / 1000.0
-    }
-}
-
-/// The output file: written beside its place, renamed into it when it is complete.
-struct FileSink {
-    file: BufWriter<File>,
-    part: PathBuf,
-    target: PathBuf,
-}
-
-impl FileSink {
-    fn new(target: &Path) -> io::Result<Self> {
-        let mut name = target.file_name().unwrap_or_default().to_os_string();
-        name.push(".part");
-        let part = target.with_file_name(name);
-        let file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-        Ok(FileSink {
-            file,
-            part,
-            target: target.to_owned(),
-        })
-    }
-}
-
-impl Write for FileSink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Sink for FileSink {
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        std::fs::rename(&self.part, &self.target)
-    }
-}
-
-impl Drop for FileSink {
-    fn drop(&mut self) {
-        // Gone after a success; after a failure nothing half-done stays.
-        let _ = std::fs::remove_file(&self.part);
     }
 }
 
