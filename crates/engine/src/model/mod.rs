@@ -260,6 +260,11 @@ impl Model {
         &self.item_vectors[item * self.dimension..(item + 1) * self.dimension]
     }
 
+    /// The vectors of items beside each other.
+    pub(crate) fn item_vectors(&self, items: std::ops::Range<usize>) -> &[f32] {
+        &self.item_vectors[items.start * self.dimension..items.end * self.dimension]
+    }
+
     /// What is the same for all users, so that rankings leave it out: score + item offset is the log of
     /// the number of events expected between the two in the horizon.
     pub fn item_offset(&self, item: usize) -> f32 {

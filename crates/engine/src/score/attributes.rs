@@ -232,16 +232,16 @@ impl AttributeScorer {
             .iter()
             .map(|asked| (Best::new(k.min(users.len()).max(1), users.len()), asked))
             .collect();
-        let at_once = BLOCK_USERS * rayon::current_num_threads();
-        for users in users.chunks(at_once) {
-            let blocks: Vec<(&[u32], Vec<f32>)> = users
-                .par_chunks(BLOCK_USERS)
-                .map(|users| (users, self.scores(&batch, users)))
-                .collect();
+        let at_once = rayon::current_num_threads();
+        let mut tiles: Vec<Tile> = Vec::new();
+        tiles.resize_with(at_once, Tile::default);
+        for users in users.chunks(BLOCK_USERS * at_once) {
+            let blocks = users.par_chunks(BLOCK_USERS).zip(&mut tiles);
+            blocks.for_each(|(users, tile)| self.score(&batch, users, tile));
             let each = bests.par_iter_mut().enumerate();
             each.for_each(|(query, (best, asked))| {
-                for (users, scores) in &blocks {
-                    let scores = &scores[query * users.len()..(query + 1) * users.len()];
+                for (users, tile) in users.chunks(BLOCK_USERS).zip(&tiles) {
+                    let scores = &tile.scores[query * users.len()..(query + 1) * users.len()];
                     for (&user, &score) in users.iter().zip(scores) {
                         let score = f64::from(score);
                         if best.wants(score, user) && asked.takes(user) {
@@ -255,20 +255,34 @@ impl AttributeScorer {
         rankings.collect()
     }
 
-    /// Scores of each query for each of `users`.
-    fn scores(&self, batch: &Batch, users: &[u32]) -> Vec<f32> {
+    /// Scores each query for each of `users`.
+    fn score(&self, batch: &Batch, users: &[u32], tile: &mut Tile) {
         let model = self.model.model();
         let rates: Vec<f32> = users
             .iter()
             .map(|&user| model.user_log_rate(user as usize))
             .collect();
-        let mut tile = SignalTile::new(&self.model, batch, users);
-        let mut scores = vec![0.0f32; batch.len() * users.len()];
-        for (query, out) in scores.chunks_exact_mut(users.len()).enumerate() {
-            self.form.scores(&rates, tile.signals(batch, query), out);
+        tile.signals.fill(&self.model, batch, users);
+        zeros(&mut tile.scores, batch.len() * users.len());
+        for (query, out) in tile.scores.chunks_exact_mut(users.len()).enumerate() {
+            self.form
+                .scores(&rates, tile.signals.signals(batch, query), out);
         }
-        scores
     }
+}
+
+/// What a block of users is scored in, block after block: new memory for each would cost a tenth of the time.
+#[derive(Default)]
+struct Tile {
+    signals: SignalTile,
+    /// Rows of queries, a user in each column.
+    scores: Vec<f32>,
+}
+
+/// So many zeros.
+fn zeros(values: &mut Vec<f32>, count: usize) {
+    values.clear();
+    values.resize(count, 0.0);
 }
 
 /// Attribute queries with the same candidates.
@@ -383,41 +397,53 @@ impl Batch {
 }
 
 /// The signals of a batch for a block of users: rows of queries, a user in each column.
+#[derive(Default)]
 pub(crate) struct SignalTile {
     users: usize,
     share: Vec<f32>,
     mass: Vec<f32>,
     recent: Vec<f32>,
+    /// Items below each other, a user in each column.
+    products: Vec<f32>,
+    /// Vectors of items that do not lie beside each other.
+    vectors: Vec<f32>,
 }
 
 impl SignalTile {
     /// Computes the signals for `users`, ascending and not more than [`BLOCK_USERS`].
     pub(crate) fn new(model: &AttributeModel, batch: &Batch, users: &[u32]) -> SignalTile {
-        let cells = users.len() * batch.len();
-        let mut tile = SignalTile {
-            users: users.len(),
-            share: vec![0.0; cells],
-            mass: vec![0.0; cells],
-            recent: vec![0.0; cells],
-        };
+        let mut tile = SignalTile::default();
+        tile.fill(model, batch, users);
+        tile
+    }
+
+    /// The same in the place of others.
+    fn fill(&mut self, model: &AttributeModel, batch: &Batch, users: &[u32]) {
+        self.users = users.len();
+        for signal in [&mut self.share, &mut self.mass, &mut self.recent] {
+            zeros(signal, users.len() * batch.len());
+        }
         let block = Block::new(model, users);
-        let mut vectors = Vec::new();
-        let mut products = vec![0.0f32; TILE_ITEMS * users.len()];
+        let mut products = std::mem::take(&mut self.products);
+        products.resize(TILE_ITEMS * users.len(), 0.0);
         for (number, items) in batch.items.chunks(TILE_ITEMS).enumerate() {
+            for &item in items {
+                block.fetch_history(item as usize);
+            }
             let products = &mut products[..items.len() * users.len()];
-            block.probabilities(items, &mut vectors, products);
+            block.probabilities(items, &mut self.vectors, products);
             let rows = products.chunks_exact_mut(users.len()).zip(items);
             for (place, (row, &item)) in (number * TILE_ITEMS..).zip(rows) {
                 let queries = batch.queries_of(place);
-                tile.add_history(&block, item as usize, queries, row);
+                self.add_history(&block, item as usize, queries, row);
                 for &query in queries {
-                    let mass = &mut tile.mass[query as usize * users.len()..][..users.len()];
+                    let mass = &mut self.mass[query as usize * users.len()..][..users.len()];
                     kernels::add(mass, row);
                 }
             }
         }
-        tile.smooth(&block, batch);
-        tile
+        self.products = products;
+        self.smooth(&block, batch);
     }
 
     /// What one query knows.
@@ -434,7 +460,7 @@ impl SignalTile {
     /// Counts the events of an item's users, and weighs their probabilities as those of seen items.
     fn add_history(&mut self, block: &Block<'_>, item: usize, queries: &[u32], row: &mut [f32]) {
         let (users, events, recent) = block.model.counts().of(item);
-        let from = users.partition_point(|&user| user < block.users[0]);
+        let from = start_of(block.users[0], users, block.guess(users));
         for at in from..users.len() {
             let Some(place) = block.place(users[at]) else {
                 if users[at] > block.users[block.users.len() - 1] {
@@ -503,13 +529,32 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Where the users of this block would be in a list, if it has users from everywhere alike.
+    fn guess(&self, users: &[u32]) -> usize {
+        let all = self.model.model().users().len();
+        (users.len() as u64 * u64::from(self.users[0]) / all as u64) as usize
+    }
+
+    /// Asks for that part of the history of an item.
+    fn fetch_history(&self, item: usize) {
+        let (users, ..) = self.model.counts().of(item);
+        let guess = self.guess(users).min(users.len());
+        kernels::prefetch(&users[guess..users.len().min(guess + 1)]);
+    }
+
     /// p(y|x) of the towers for each of `items` (rows) and each user, as if no item were seen.
     fn probabilities(&self, items: &[u32], vectors: &mut Vec<f32>, out: &mut [f32]) {
         let towers = self.model.model();
-        vectors.clear();
-        for &item in items {
-            vectors.extend_from_slice(towers.item_vector(item as usize));
-        }
+        let together = towers.item_vectors(items[0] as usize..items[items.len() - 1] as usize + 1);
+        let vectors = if together.len() == items.len() * towers.dimension() {
+            together
+        } else {
+            vectors.clear();
+            for &item in items {
+                vectors.extend_from_slice(towers.item_vector(item as usize));
+            }
+            &vectors[..]
+        };
         linear::products(vectors, &self.vectors, towers.dimension(), out);
         for (row, &item) in out.chunks_exact_mut(self.users.len()).zip(items) {
             let offset = towers.item_offset(item as usize) - self.log_new;
@@ -525,6 +570,28 @@ impl<'a> Block<'a> {
         }
         self.users.binary_search(&user).ok()
     }
+}
+
+/// The first place in an ascending list that is not below `first`, looked for from a guess outward.
+fn start_of(first: u32, users: &[u32], guess: usize) -> usize {
+    let guess = guess.min(users.len());
+    let mut step = 1;
+    if users.get(guess).is_some_and(|&user| user < first) {
+        let mut low = guess + 1;
+        while users.get(low + step).is_some_and(|&user| user < first) {
+            low += step + 1;
+            step *= 2;
+        }
+        let high = users.len().min(low + step);
+        return low + users[low..high].partition_point(|&user| user < first);
+    }
+    let mut high = guess;
+    while high >= step && users[high - step] >= first {
+        high -= step;
+        step *= 2;
+    }
+    let low = high.saturating_sub(step);
+    low + users[low..high].partition_point(|&user| user < first)
 }
 
 #[cfg(test)]

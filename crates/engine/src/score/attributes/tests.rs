@@ -218,3 +218,16 @@ fn a_probability_above_one_stays_one_and_no_users_are_no_trouble() {
         [Ranking::default()]
     );
 }
+
+#[test]
+fn a_place_is_found_from_any_guess() {
+    for length in [0usize, 1, 2, 7, 40] {
+        let users: Vec<u32> = (0..length as u32).map(|place| 3 * place + 5).collect();
+        for first in 0..130 {
+            let expected = users.partition_point(|&user| user < first);
+            for guess in 0..length + 2 {
+                assert_eq!(start_of(first, &users, guess), expected);
+            }
+        }
+    }
+}
