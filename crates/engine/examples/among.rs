@@ -2,12 +2,15 @@
 //! them: `among [users=200000] [d=149] [k=25]`. Each line has a share of the users, a number of queries
 //! of the same candidates, and milliseconds a query: as the scorer chooses, and each way by itself.
 
+mod measuring;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use kindred_engine::model::Model;
 use kindred_engine::score::{Scorer, UserGroup};
 use kindred_engine::selection::UserSet;
+use measuring::number;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,12 +27,6 @@ fn vectors(count: usize, dimension: usize, random: &mut ChaCha8Rng) -> Vec<f32> 
 
 #[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str, default: usize| {
-        let mut given = arguments.iter();
-        let given = given.find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
-        given.and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let (users, d, k) = (number("users", 200_000), number("d", 149), number("k", 25));
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let user_vectors = vectors(users, d, &mut random);

@@ -5,8 +5,9 @@
 //! for all users: users × items × 2 d operations. CPU seconds of the process count, so that a pinned run
 //! can be compared on a shared machine; the peak is measured before and after.
 
+mod measuring;
+
 use std::sync::Arc;
-use std::time::Instant;
 
 use kindred_engine::data::attributes::{ItemAttributes, TrainingData};
 use kindred_engine::data::table::{Column, Values};
@@ -15,68 +16,10 @@ use kindred_engine::progress::Silent;
 use kindred_engine::recipes::item_affinity::{ModelChoice, TrainOptions};
 use kindred_engine::recipes::item_attribute_affinity::train_on;
 use kindred_engine::score::AttributeScorer;
-use kindred_types::parts::Clock;
 use kindred_types::schema::{Field, FieldType};
-use kindred_types::time::Timestamp;
+use measuring::{Watch, cpu_seconds, number, peak};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-#[derive(Debug)]
-struct Watch(Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
-}
-
-/// User and system seconds of this process, as Linux counts them in hundredths.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-/// Billions of floating-point operations a CPU second of one core, twelve independent chains.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-fn peak() -> f64 {
-    #[target_feature(enable = "avx2,fma")]
-    fn chains(rounds: usize) -> f32 {
-        use std::arch::x86_64::{_mm256_cvtss_f32, _mm256_fmadd_ps, _mm256_set1_ps};
-        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut total = 0.0;
-        for sum in sums {
-            total += _mm256_cvtss_f32(sum);
-        }
-        total
-    }
-    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
-    {
-        return f64::NAN;
-    }
-    const ROUNDS: usize = 400_000_000;
-    let start = cpu_seconds();
-    // SAFETY: AVX2 and FMA were detected above.
-    std::hint::black_box(unsafe { chains(ROUNDS) });
-    (ROUNDS * 12 * 16) as f64 / (cpu_seconds() - start) / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak() -> f64 {
-    f64::NAN
-}
 
 /// Users with tastes for some categories; popular items come first.
 fn generated(users: usize, events: usize, items: usize, values: usize) -> TrainingData {
@@ -122,17 +65,12 @@ fn generated(users: usize, events: usize, items: usize, values: usize) -> Traini
 
 #[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let value = |name: &str, default: usize| -> usize {
-        let found =
-            std::env::args().find_map(|a| a.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
-        found.unwrap_or(default)
-    };
     let (users, items, values) = (
-        value("users", 60_000),
-        value("items", 20_000),
-        value("values", 400),
+        number("users", 60_000),
+        number("items", 20_000),
+        number("values", 400),
     );
-    let (d, threads, k) = (value("d", 149), value("threads", 1), value("k", 25));
+    let (d, threads, k) = (number("d", 149), number("threads", 1), number("k", 25));
     let options = TrainOptions {
         dimension: d,
         threads,
@@ -140,16 +78,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         final_fit: false,
         ..TrainOptions::default()
     };
-    let data = generated(users, value("events", 20), items, values);
-    let model = train_on(&data, &options, &Silent, &Watch(Instant::now()))?;
+    let data = generated(users, number("events", 20), items, values);
+    let model = train_on(&data, &options, &Silent, &Watch::start())?;
     let scorer = AttributeScorer::new(Arc::new(model), None);
     let queries: Vec<[u32; 1]> = (0..values as u32).map(|value| [value]).collect();
-    for _ in 0..value("rounds", 3) {
-        let before = peak();
+    for _ in 0..number("rounds", 3) {
+        let before = peak(1);
         let start = cpu_seconds();
         let rankings = scorer.top_users(&queries, k, threads)?;
         let seconds = cpu_seconds() - start;
-        let peak = 0.5 * (before + peak());
+        let peak = 0.5 * (before + peak(1));
         let rate = (users * items * 2 * d) as f64 / seconds / 1e9;
         println!(
             "{} queries, {seconds:.2} CPU s, {rate:.1} GFLOP/s; multiply-add peak {peak:.1}; ratio {:.3}",

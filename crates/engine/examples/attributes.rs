@@ -5,6 +5,8 @@
 //! values of two columns (at least `min` users came, at most 1,000 of each). An event counts once per
 //! user, item and epoch week.
 
+mod measuring;
+
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use kindred_engine::recipes::item_attribute_affinity::train_on;
 use kindred_engine::score::AttributeScorer;
 use kindred_types::parts::Clock;
 use kindred_types::schema::{self, DatasetType};
-use kindred_types::time::Timestamp;
+use measuring::{Watch, text};
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,20 +36,6 @@ const DAY: i64 = 86_400;
 const QUERIES_MAX: usize = 1000;
 
 type Failure = Box<dyn std::error::Error>;
-
-/// Counts from its making.
-#[derive(Debug)]
-struct Watch(std::time::Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
-}
 
 struct Printed<'a>(&'a Watch);
 
@@ -193,12 +181,7 @@ fn main() -> Result<(), Failure> {
     let [interactions, items, ..] = arguments.as_slice() else {
         return Err("the first arguments are the two CSV files".into());
     };
-    let value = |name: &str| -> Option<i64> {
-        let found = arguments
-            .iter()
-            .find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
-        found.and_then(|text| text.parse().ok())
-    };
+    let value = |name: &str| text(name).and_then(|text| text.parse::<i64>().ok());
     let threads = value("threads").unwrap_or(2) as usize;
     let options = TrainOptions {
         dimension: value("d").map_or(DIMENSION_DEFAULT, |d| d as usize),
@@ -230,7 +213,7 @@ fn main() -> Result<(), Failure> {
         interactions: only(&data.interactions, |time| time < split),
         ..data
     };
-    let watch = Watch(std::time::Instant::now());
+    let watch = Watch::start();
     let model = Arc::new(train_on(&data, &options, &Printed(&watch), &watch)?);
     let mut came = vec![Vec::new(); data.interactions.items.len()];
     for (number, id) in later.users.iter().enumerate() {

@@ -5,32 +5,19 @@
 //! pinned to one core can be compared with another library's. `factors` gets users, items, d and the
 //! length of a row as i64, then the f32 rows of users and items.
 
+mod measuring;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use kindred_engine::interactions::Interactions;
 use kindred_engine::progress::Progress;
 use kindred_engine::train::TrainOptions;
 use kindred_engine::train::plain::{Factors, factors};
-use kindred_types::parts::Clock;
-use kindred_types::time::Timestamp;
+use measuring::{Watch, cpu_seconds, number, text};
 
 type Failure = Box<dyn std::error::Error>;
-
-#[derive(Debug)]
-struct Watch(Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
-}
 
 /// Prints what each sweep cost.
 struct Printed(Mutex<f64>);
@@ -43,19 +30,6 @@ impl Progress for Printed {
             *last = now;
         }
     }
-}
-
-/// User and system seconds of this process, as Linux counts them in hundredths.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum();
-    ticks / 100.0
 }
 
 /// Every pair is an event, one second after the one before.
@@ -107,18 +81,11 @@ fn main() -> Result<(), Failure> {
     let path = std::env::args()
         .nth(1)
         .ok_or("the first argument is PAIRS")?;
-    let text = |name: &str| {
-        std::env::args().find_map(|a| Some(a.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
-    };
-    let value = |name: &str, default| {
-        let found = text(name).and_then(|text| text.parse::<usize>().ok());
-        found.unwrap_or(default)
-    };
     let data = read(Path::new(&path))?;
     let options = TrainOptions {
-        dimension: value("d", 149),
-        threads: value("threads", 1),
-        seed: value("seed", 1) as u64,
+        dimension: number("d", 149),
+        threads: number("threads", 1),
+        seed: number("seed", 1) as u64,
         ..TrainOptions::default()
     };
     let (users, items, pairs) = (data.users.len(), data.items.len(), data.len());
@@ -127,8 +94,8 @@ fn main() -> Result<(), Failure> {
         options.dimension
     );
     let printed = Printed(Mutex::new(cpu_seconds()));
-    let watch = Watch(Instant::now());
-    let found = factors(&data, &options, value("sweeps", 4), &printed, &watch)?;
+    let watch = Watch::start();
+    let found = factors(&data, &options, number("sweeps", 4), &printed, &watch)?;
     if let Some(path) = text("factors") {
         write(&path, &found)?;
     }

@@ -5,6 +5,8 @@
 //! another measurement. Seconds are those that this thread had a core, so others who want it do not count;
 //! each figure is the best of a few tries. The benchmarks of `bench/` read this. Linux only.
 
+mod measuring;
+
 use std::hint::black_box;
 
 use rand::{Rng, SeedableRng};
@@ -12,9 +14,6 @@ use rand_chacha::ChaCha8Rng;
 
 /// Tries of each figure.
 const TRIES: usize = 3;
-/// Rounds of the multiply-add loop. The kernel counts in steps of some milliseconds, beside which every
-/// try must be long: this one takes some tenths of a second.
-const ROUNDS: usize = 250_000_000;
 /// Times that the memory is read or copied in a try.
 const PASSES: usize = 8;
 /// Values of the memory that is read and copied: 1 GiB, which no cache holds.
@@ -24,41 +23,10 @@ const ROW: usize = 128;
 /// Rows that are fetched.
 const FETCHES: usize = 2_000_000;
 
-/// Billions of floating-point operations a second, twelve independent chains.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
+/// Billions of floating-point operations a second; none where there is no such instruction.
 fn multiply_adds() -> f64 {
-    #[target_feature(enable = "avx2,fma")]
-    fn chains(rounds: usize) -> f32 {
-        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
-        let factor = _mm256_set1_ps(black_box(0.999));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut total = 0.0;
-        for sum in sums {
-            let mut lanes = [0.0f32; 8];
-            // SAFETY: the array has room for the eight floats that are stored.
-            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
-            total += lanes[0];
-        }
-        total
-    }
-    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
-    {
-        return 0.0;
-    }
-    // SAFETY: the features were detected above.
-    let seconds = best_seconds(|| unsafe { chains(ROUNDS) });
-    (ROUNDS * 12 * 16) as f64 / seconds / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiply_adds() -> f64 {
-    0.0
+    let tries = (0..TRIES).map(|_| measuring::peak(1));
+    tries.fold(0.0, f64::max)
 }
 
 /// Seconds that this thread has been running, from the kernel; not a number where it does not say.

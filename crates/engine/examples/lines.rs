@@ -5,11 +5,12 @@
 //! output are files in a directory of their own below `dir`, which is removed at the end. Prints the
 //! CPU seconds of each step (user and system), lines a second of CPU, and the peak of resident memory.
 
+mod measuring;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use kindred_engine::data::source::FileSource;
 use kindred_engine::model::Model;
@@ -18,32 +19,12 @@ use kindred_engine::score::Scorer;
 use kindred_engine::segment::pipeline::{self, SegmentOptions, Sink};
 use kindred_engine::selection::Selection;
 use kindred_types::parts::Clock;
-use kindred_types::time::Timestamp;
+use measuring::{Watch, cpu_seconds, number, peak_mib, text};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Length of the vectors; little, as scoring is not what is measured.
 const DIMENSION: usize = 8;
-
-/// User and system seconds of this process so far.
-fn cpu_seconds() -> f64 {
-    /// Ticks a second of the counters in `/proc`.
-    const TICKS: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks
-        .filter_map(|text| text.parse::<f64>().ok())
-        .sum::<f64>()
-        / TICKS
-}
-
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kib.unwrap_or_default() >> 10
-}
 
 /// Notes the CPU seconds at which each step was first heard of.
 #[derive(Default)]
@@ -56,19 +37,6 @@ impl Progress for Steps {
         {
             steps.push((step.to_owned(), cpu_seconds()));
         }
-    }
-}
-
-#[derive(Debug)]
-struct SinceStart(Instant);
-
-impl Clock for SinceStart {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
     }
 }
 
@@ -101,18 +69,9 @@ fn write_input(path: &Path, lines: usize, items: usize, random: &mut ChaCha8Rng)
 
 #[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let text = |name: &str| {
-        let mut given = arguments.iter();
-        given.find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
-    };
-    let number = |name: &str, default: usize| {
-        text(name)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
-    };
     let (lines, items) = (number("lines", 10_000_000), number("items", 750_000));
-    let dir = Path::new(text("dir").unwrap_or(".")).join(format!("lines-{}", std::process::id()));
+    let dir = text("dir").unwrap_or_else(|| ".".into());
+    let dir = Path::new(&dir).join(format!("lines-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let input = dir.join("queries.json");
@@ -140,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sinks =
         |_: usize| -> io::Result<Box<dyn Sink>> { Ok(Box::new(FileSink(File::create(&output)?))) };
     let (steps, before, before_mib) = (Steps::default(), cpu_seconds(), peak_mib());
-    let clock = SinceStart(Instant::now());
+    let clock = Watch::start();
     let done = pipeline::run(
         &scorer,
         &Selection::default(),
@@ -155,7 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ends.extend(steps.iter().skip(1).map(|(_, start)| *start));
     ends.push(cpu_seconds());
     for ((step, _), end) in steps.iter().zip(ends) {
-        let (seconds, wall) = (end - from, clock.0.elapsed().as_secs_f64());
+        let (seconds, wall) = (end - from, clock.monotonic_ms() as f64 / 1000.0);
         let rate = lines as f64 / seconds / 1e6;
         println!(
             "{step}: {seconds:.2} s of CPU, {rate:.2} M lines a second; wall {wall:.1} s in all"
@@ -163,7 +122,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         from = end;
     }
     println!(
-        "plan {:.1} s, score {:.1} s, render {:.1} s of wall; {} distinct, {} MB written; peak {} MiB, {before_mib} before",
+        "plan {:.1} s, score {:.1} s, render {:.1} s of wall; {} distinct, {} MB written; peak {:.0} MiB, {before_mib:.0} before",
         done.plan_seconds,
         done.score_seconds,
         done.render_seconds,

@@ -5,6 +5,8 @@
 //! the process over the number of threads, so that a shared machine does not blur the ratio to the peak,
 //! which is measured on as many threads before and after each training in the same run.
 
+mod measuring;
+
 use std::sync::Arc;
 
 use kindred_engine::data::attributes::TrainingData;
@@ -13,20 +15,13 @@ use kindred_engine::progress::Silent;
 use kindred_engine::recipes::item_affinity::{ModelChoice, TrainOptions, train};
 use kindred_types::parts::Clock;
 use kindred_types::time::Timestamp;
+use measuring::{cpu_seconds, number, peak};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Counts CPU seconds, divided by the threads.
 #[derive(Debug)]
 struct Watch(usize);
-
-/// User and system seconds of this process, as Linux counts them in hundredths.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
 
 impl Clock for Watch {
     fn now(&self) -> Timestamp {
@@ -65,62 +60,13 @@ fn generated(users: usize, events: usize, items: usize) -> Interactions {
     data
 }
 
-/// Billions of floating-point operations a second of all threads, twelve independent chains each.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-fn peak(threads: usize) -> f64 {
-    #[target_feature(enable = "avx2,fma")]
-    fn chains(rounds: usize) -> f32 {
-        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
-        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut total = 0.0;
-        for sum in sums {
-            let mut lanes = [0.0f32; 8];
-            // SAFETY: the array has room for the eight floats that are stored.
-            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
-            total += lanes[0];
-        }
-        total
-    }
-    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
-    {
-        return f64::NAN;
-    }
-    const ROUNDS: usize = 100_000_000;
-    let start = cpu_seconds();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            // SAFETY: AVX2 and FMA were detected above.
-            scope.spawn(|| std::hint::black_box(unsafe { chains(ROUNDS) }));
-        }
-    });
-    let seconds = (cpu_seconds() - start) / threads as f64;
-    (threads * ROUNDS * 12 * 16) as f64 / seconds / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak(_threads: usize) -> f64 {
-    f64::NAN
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let value = |name: &str, default: usize| -> usize {
-        let found =
-            std::env::args().find_map(|a| a.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
-        found.unwrap_or(default)
-    };
     let (users, events, items) = (
-        value("users", 20_000),
-        value("events", 50),
-        value("items", 20_000),
+        number("users", 20_000),
+        number("events", 50),
+        number("items", 20_000),
     );
-    let (d, threads) = (value("d", 149), value("threads", 2));
+    let (d, threads) = (number("d", 149), number("threads", 2));
     let data = Arc::new(TrainingData::bare(generated(users, events, items)));
     println!("{users} users, {events} events each, {items} items, d {d}, {threads} threads");
     let options = TrainOptions {
@@ -132,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         final_fit: false,
         ..TrainOptions::default()
     };
-    for _ in 0..value("rounds", 3) {
+    for _ in 0..number("rounds", 3) {
         let before = peak(threads);
         let trained = train(&data, &options, &Silent, &Watch(threads))?;
         let after = peak(threads);

@@ -4,11 +4,14 @@
 //! Without a model, `flat` are Gaussian factors, where nothing can be left out; `spread` gives users
 //! log-normal norms, as trained factors have them. The queries of a model are items spread over all.
 
+mod measuring;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use kindred_engine::model::Model;
 use kindred_engine::score::Scorer;
+use measuring::{number, peak, text};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,62 +34,20 @@ fn vectors(count: usize, dimension: usize, spread: bool, random: &mut ChaCha8Rng
     all
 }
 
-/// Billions of floating-point operations a second, twelve independent chains.
-#[cfg(target_arch = "x86_64")]
-#[allow(clippy::disallowed_methods, unsafe_code)]
-fn peak() -> f64 {
-    #[target_feature(enable = "avx2,fma")]
-    fn chains(rounds: usize) -> f32 {
-        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps};
-        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut total = 0.0;
-        for sum in sums {
-            let mut lanes = [0.0f32; 8];
-            // SAFETY: the array has room for the eight floats that are stored.
-            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
-            total += lanes[0];
-        }
-        total
-    }
-    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
-    {
-        return f64::NAN;
-    }
-    let rounds = 20_000_000;
-    let start = Instant::now();
-    // SAFETY: the features were detected above.
-    std::hint::black_box(unsafe { chains(rounds) });
-    (rounds * 12 * 16) as f64 / start.elapsed().as_secs_f64() / 1e9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak() -> f64 {
-    f64::NAN
-}
-
 #[allow(clippy::disallowed_methods)] // A program of its own: nobody hands it a clock.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let text = |name: &str| {
-        arguments
-            .iter()
-            .find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
-    };
-    let number =
-        |name: &str, default: usize| text(name).and_then(|t| t.parse().ok()).unwrap_or(default);
     let (queries, k) = (number("queries", 1020), number("k", 25));
     let model = match text("model") {
         Some(dir) => Model::open(dir.as_ref())?,
         None => {
             let (users, d) = (number("users", 1_000_000), number("d", 149));
             let mut random = ChaCha8Rng::seed_from_u64(1);
-            let user_vectors = vectors(users, d, text("norms") == Some("spread"), &mut random);
+            let user_vectors = vectors(
+                users,
+                d,
+                text("norms").as_deref() == Some("spread"),
+                &mut random,
+            );
             Model::from_vectors(d, user_vectors, vectors(queries, d, false, &mut random))?
         }
     };
@@ -95,15 +56,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let items: Vec<u32> = (0..queries)
         .map(|query| (query * all / queries) as u32)
         .collect();
-    let set = text("set").unwrap_or(Scorer::instruction_sets()[0]);
+    let set = text("set").unwrap_or(Scorer::instruction_sets()[0].to_owned());
     let start = Instant::now();
-    let scorer = Scorer::with_instruction_set(Arc::new(model), set)?;
+    let scorer = Scorer::with_instruction_set(Arc::new(model), &set)?;
     println!(
         "{set}, {users} users, packed in {:.2} s",
         start.elapsed().as_secs_f64()
     );
     for _ in 0..number("rounds", 3) {
-        let peak = peak();
+        let peak = peak(1);
         let tiles = scorer.tiles();
         let start = Instant::now();
         for block in items.chunks(scorer.block_len(k)) {

@@ -4,9 +4,10 @@
 //! Every report of progress is printed with what it took since the last one: CPU seconds of the process,
 //! wall seconds, and the most memory so far. With `train=0` nothing is trained after the import.
 
+mod measuring;
+
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use kindred_engine::data::attributes::TrainingData;
 use kindred_engine::data::csv;
@@ -18,22 +19,9 @@ use kindred_engine::progress::Progress;
 use kindred_engine::recipes::item_affinity::{ModelChoice, TrainOptions, train};
 use kindred_types::parts::Clock;
 use kindred_types::schema::{self, DatasetType};
-use kindred_types::time::Timestamp;
+use measuring::{Watch, cpu_seconds, number, peak_mib, text};
 
 type Failure = Box<dyn std::error::Error>;
-
-#[derive(Debug)]
-struct Watch(Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
-}
 
 /// Prints what each step cost.
 struct Printed {
@@ -63,21 +51,6 @@ impl Progress for Printed {
             self.line(&format!("{step} {done}/{total} {detail}"));
         }
     }
-}
-
-/// User and system seconds of this process, as Linux counts them in hundredths.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(f64::NAN) / 1024.0
 }
 
 /// Imports the file with an inferred schema.
@@ -114,18 +87,11 @@ fn main() -> Result<(), Failure> {
     let file = std::env::args()
         .nth(1)
         .ok_or("the first argument is a CSV file")?;
-    let text = |name: &str| {
-        std::env::args().find_map(|a| Some(a.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
-    };
-    let value = |name: &str, default: usize| {
-        let found = text(name).and_then(|text| text.parse().ok());
-        found.unwrap_or(default)
-    };
     let options = TrainOptions {
-        dimension: value("d", 149),
-        threads: value("threads", 2),
+        dimension: number("d", 149),
+        threads: number("threads", 2),
         seed: 42,
-        final_fit: value("final", 1) == 1,
+        final_fit: number("final", 1) == 1,
         model: match text("model").as_deref() {
             Some("lookback") => ModelChoice::Lookback,
             Some("auto") => ModelChoice::Auto,
@@ -134,13 +100,13 @@ fn main() -> Result<(), Failure> {
         ..TrainOptions::default()
     };
     let printed = Printed {
-        watch: Watch(Instant::now()),
+        watch: Watch::start(),
         last: Mutex::new((cpu_seconds(), 0.0)),
     };
     let dir = tempfile::tempdir_in(text("scratch").unwrap_or_else(|| ".".into()))?;
     let generation = imported(&file, dir.path(), &printed)?;
     printed.line("import");
-    if value("train", 1) == 0 {
+    if number("train", 1) == 0 {
         return Ok(());
     }
     let (interactions, facts) = load_interactions(
