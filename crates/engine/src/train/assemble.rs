@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::calibrate::{Draws, Scored, Weights};
+use super::calibrate::{Draws, ItemSide, Scored, Weights};
 use super::events::{Pairs, Prefix, by_block};
 use super::intensity::Intensity;
+use super::pages::Pages;
 use super::repeats;
 use super::returns::{self, Known, Meetings, PairLogs, Returns};
 use super::towers::Towers;
@@ -52,27 +53,23 @@ struct Probabilities<'a> {
     choices: &'a Choices,
     weights: Weights,
     terms: &'a [f32],
-    scored: Scored<'a>,
     /// log Z of each user.
     log_masses: Vec<f64>,
 }
 
 impl Probabilities<'_> {
-    /// log of the probability of each pair of a user, towers and own history mixed.
-    fn of_pairs(&self, user: usize) -> Vec<PairLogs> {
+    /// log of the probability of each pair of a user, towers and own history mixed, from the towers' scores.
+    fn of_pairs(&self, user: usize, scores: &[f32]) -> Vec<PairLogs> {
         let Moment { prefix, pairs, .. } = self.moment;
         let log_kappa = libm::log(self.choices.kappa);
         let log_new = libm::log(1.0 - self.choices.pi);
         let mut shares = Vec::new();
         repeats::mixed_shares(pairs, prefix, user, &self.choices.own_history, &mut shares);
-        let row = pairs.by_user.row(user);
-        let mut scores = Vec::new();
-        self.scored.row_scores(user, row, self.weights, &mut scores);
         scores
             .iter()
             .zip(&shares)
             .map(|(score, share)| {
-                let model = score + log_kappa - self.log_masses[user] + log_new;
+                let model = f64::from(*score) + log_kappa - self.log_masses[user] + log_new;
                 PairLogs {
                     mixed: log_add(model, libm::log(*share)),
                     towers: model,
@@ -105,16 +102,24 @@ pub(crate) fn assemble(
     let users: Vec<u32> = (0..prefix.users() as u32).collect();
     let vectors = towers.users(prefix, pairs, &users);
     let items = towers.items();
+    let paged = Pages::copied(items.vectors);
+    let at_random = ItemSide {
+        vectors: paged
+            .as_ref()
+            .map_or(items.vectors, |pages| pages.floats(items.vectors.len())),
+        ..items
+    };
     let draws = Draws::new(pairs, items.stride, draw_seed(options));
     let scored = Scored {
-        items,
+        items: at_random,
         pairs,
         draws: &draws,
         users: &users,
         vectors: &vectors,
     };
     let log_kappa = libm::log(choices.kappa);
-    let masses = scored.masses(weights);
+    let (masses, scores) = scored.masses(weights);
+    drop(paged);
     let log_masses: Vec<f64> = masses
         .iter()
         .map(|mass| mass.log_total(log_kappa))
@@ -129,7 +134,6 @@ pub(crate) fn assemble(
         choices: &choices.clone(),
         weights,
         terms: items.terms,
-        scored,
         log_masses,
     };
     let meetings = Meetings::new(prefix, pairs, moment.now, moment.horizon);
@@ -140,12 +144,14 @@ pub(crate) fn assemble(
         log_rates,
     };
     if let Some(came) = came.filter(|_| !options.without.own_history) {
-        choices.returns = returns::fit(&known, |user| probabilities.of_pairs(user), came);
+        let of_pairs = |user: usize| {
+            let scores = &scores[pairs.by_user.range(user)];
+            probabilities.of_pairs(user, scores)
+        };
+        choices.returns = returns::fit(&known, of_pairs, came);
     }
-    let history = by_item(
-        pairs,
-        &repaired(&probabilities, &known, choices.returns.as_ref()),
-    );
+    let scores = repaired(&probabilities, &known, choices.returns.as_ref(), scores);
+    let history = by_item(pairs, &scores);
     // Scores leave out the item's constant and the share of pairs that never met; the item offsets
     // carry both.
     let log_new = choices.log_new();
@@ -170,22 +176,24 @@ pub(crate) fn assemble(
     }
 }
 
-/// The scores of all pairs, user by user, in the order of the rows.
+/// The scores of all pairs, user by user, in the order of the rows, made of those of the towers.
 fn repaired(
     probabilities: &Probabilities<'_>,
     known: &Known<'_>,
     returns: Option<&Returns>,
+    mut scores: Vec<f32>,
 ) -> Vec<f32> {
     let pairs = known.pairs;
     let log_new = probabilities.choices.log_new();
-    let mut scores = vec![0.0f32; pairs.by_user.indices.len()];
     let start = |user: usize| pairs.by_user.starts[user];
     by_block(&mut scores, pairs.by_user.rows(), start)
         .into_par_iter()
         .for_each(|(users, scores)| {
-            let mut scores = scores.iter_mut();
+            let first = start(users.start);
             for user in users {
-                let own = probabilities.of_pairs(user);
+                let range = pairs.by_user.range(user);
+                let scores = &mut scores[range.start - first..range.end - first];
+                let own = probabilities.of_pairs(user, scores);
                 let logs = match returns {
                     Some(returns) => returns.log_rates(known, user, &own),
                     None => own
@@ -194,7 +202,7 @@ fn repaired(
                         .collect(),
                 };
                 let row = pairs.by_user.row(user).iter().zip(logs);
-                for ((&item, log), score) in row.zip(&mut scores) {
+                for ((&item, log), score) in row.zip(scores) {
                     let term = f64::from(probabilities.terms[item as usize]);
                     *score = (log - probabilities.weights.c * term - log_new) as f32;
                 }

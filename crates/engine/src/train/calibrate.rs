@@ -172,22 +172,15 @@ impl Scored<'_> {
         weights.b * f64::from(product) + weights.c * f64::from(self.items.terms[item])
     }
 
-    /// The same of all items of a row.
-    pub(crate) fn row_scores(
-        &self,
-        place: usize,
-        row: &[u32],
-        weights: Weights,
-        scores: &mut Vec<f64>,
-    ) {
-        scores.clear();
+    /// Adds the same of all items of a row.
+    fn row_scores(&self, place: usize, row: &[u32], weights: Weights, scores: &mut Vec<f32>) {
         for (at, &item) in row.iter().enumerate() {
             // Items are read at random; without asking ahead the wait is most of the work.
             if let Some(&ahead) = row.get(at + ITEMS_AHEAD) {
                 kernels::prefetch(self.items.vector(ahead as usize));
                 kernels::prefetch(&self.items.terms[ahead as usize..][..1]);
             }
-            scores.push(self.score(place, item as usize, weights));
+            scores.push(self.score(place, item as usize, weights) as f32);
         }
     }
 
@@ -218,28 +211,32 @@ impl Scored<'_> {
         }
     }
 
-    /// Both parts of Z for each of the users.
-    pub(crate) fn masses(&self, weights: Weights) -> Vec<Mass> {
-        let parts: Vec<Vec<Mass>> = self.blocks(|scored, first, products| {
-            let mut scores: Vec<f32> = Vec::new();
-            let mut seen_scores = Vec::new();
+    /// Both parts of Z for each of the users, and the scores of their pairs, row after row.
+    pub(crate) fn masses(&self, weights: Weights) -> (Vec<Mass>, Vec<f32>) {
+        let parts: Vec<(Vec<Mass>, Vec<f32>)> = self.blocks(|scored, first, products| {
+            let mut unseen_scores: Vec<f32> = Vec::new();
+            let mut spoiled: Vec<f32> = Vec::new();
             let mut masses = Vec::with_capacity(BLOCK_USERS);
+            let mut all = Vec::new();
             for (place, products) in products.chunks_exact(self.draws.len().max(1)).enumerate() {
                 let place = first + place;
                 let seen = scored.pairs.by_user.row(scored.users[place] as usize);
-                scored.row_scores(place, seen, weights, &mut seen_scores);
-                scores.clear();
-                scores.extend(seen_scores.iter().map(|&score| score as f32));
-                let seen_sum = log_sum_exp(&mut scores);
-                scored.unseen_scores(seen, products, weights, &mut scores);
+                let from = all.len();
+                scored.row_scores(place, seen, weights, &mut all);
+                spoiled.clear();
+                spoiled.extend_from_slice(&all[from..]);
+                let seen_sum = log_sum_exp(&mut spoiled);
+                scored.unseen_scores(seen, products, weights, &mut unseen_scores);
                 masses.push(Mass {
                     seen: seen_sum,
-                    unseen: log_sum_exp(&mut scores),
+                    unseen: log_sum_exp(&mut unseen_scores),
                 });
             }
-            masses
+            (masses, all)
         });
-        parts.concat()
+        let masses: Vec<&[Mass]> = parts.iter().map(|(masses, _)| &masses[..]).collect();
+        let scores: Vec<&[f32]> = parts.iter().map(|(_, scores)| &scores[..]).collect();
+        (masses.concat(), scores.concat())
     }
 
     /// What the likelihood of held-back `events` (items and weights, per user) needs, whatever b and c are.
@@ -543,6 +540,7 @@ mod tests {
                 vectors: &vectors,
             }
             .masses(weights)
+            .0
         };
         let (exact, drawn) = (masses(&all), masses(&half));
         let mut error = 0.0;

@@ -92,10 +92,12 @@ pub(crate) fn best(
             options,
             Some(&came),
         );
+        work.finished(Step::Other, "validation scores")?;
         candidate.returns = choices.returns.clone();
         let mut tried = validate::Tried::new(held_back, fitted)?;
         candidate.first_time_scale = tried.first_time_scale();
         tried.scale_first_time(candidate.first_time_scale);
+        work.finished(Step::Other, "validation first times")?;
         let (recalls, validation) = tried.measure(moment, options.seed);
         let value = merit(recalls);
         let better = best.as_ref().is_none_or(|(highest, _)| value > *highest);
@@ -112,7 +114,7 @@ pub(crate) fn best(
         if better {
             best = Some((value, candidate));
         }
-        work.finished(Step::Choices, "validation")?;
+        work.finished(Step::Choices, "validation recall")?;
     }
     work.validated()?;
     let (_, mut candidate) = best.ok_or_else(|| Error::Input("no towers to choose from".into()))?;
@@ -146,7 +148,9 @@ fn ials(
         work,
     )?;
     let (towers, weights, fold_in_likelihoods) = choose::fold_in(held_back, towers, options)?;
+    work.finished(Step::Other, "validation fold-in")?;
     let chosen = choose::repeats(held_back, &towers, weights, options);
+    work.finished(Step::Other, "validation repeats")?;
     Ok(Candidate {
         towers,
         chosen,
@@ -212,6 +216,7 @@ fn lookback(
     let towers = Towers::Lookback(Box::new(towers));
     let (weights, _) = choose::weigh(held_back, &towers, weights, options);
     let chosen = choose::repeats(held_back, &towers, weights, options);
+    work.finished(Step::Other, "validation repeats")?;
     Ok(Candidate {
         towers,
         chosen,

@@ -128,7 +128,7 @@ fn with_scored<T>(
 /// What the fit of repeats needs to know of every held-back event.
 fn observe(held_back: &HeldBack<'_>, scored: &Scored<'_>, weights: Weights) -> Vec<Observation> {
     let pairs = &held_back.pairs;
-    let masses = scored.masses(weights);
+    let (masses, _) = scored.masses(weights);
     let parts: Vec<Vec<Observation>> = scored
         .users
         .par_iter()

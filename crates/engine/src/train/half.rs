@@ -4,11 +4,11 @@
 //! every row begins at a cache line. Eleven bits are far more than the few conjugate-gradient steps of
 //! a row resolve. Conversions round to nearest even on every machine.
 
-use memmap2::MmapMut;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::kernels;
+use super::pages::Pages;
 use crate::error::Error;
 
 /// A number as it lies in memory.
@@ -20,13 +20,12 @@ const LARGEST: f32 = 65_504.0;
 
 /// A table of rows, each padded with zeros to whole cache lines.
 ///
-/// It lies in memory of its own in large pages: rows are read at random, and with small pages nearly
-/// every row would cost a walk through the page tables besides.
+/// It lies in memory of its own in large pages.
 #[derive(Debug)]
 pub(crate) struct HalfRows {
     pitch: usize,
     len: usize,
-    memory: MmapMut,
+    memory: Pages,
 }
 
 impl HalfRows {
@@ -34,12 +33,7 @@ impl HalfRows {
     pub(crate) fn zeros(rows: usize, stride: usize) -> Result<HalfRows, Error> {
         let pitch = stride.next_multiple_of(LINE);
         let len = rows * pitch;
-        let bytes = (len * size_of::<Half>()).max(1);
-        let memory = MmapMut::map_anon(bytes).map_err(|source| Error::Memory { bytes, source })?;
-        #[cfg(target_os = "linux")]
-        if let Err(error) = memory.advise(memmap2::Advice::HugePage) {
-            tracing::debug!(%error, "no large pages; training is slower");
-        }
+        let memory = Pages::zeros(len * size_of::<Half>())?;
         Ok(HalfRows { pitch, len, memory })
     }
 
@@ -64,7 +58,7 @@ impl HalfRows {
 
     /// All rows, one after the other.
     pub(crate) fn all(&self) -> &[Half] {
-        &self.memory.as_chunks().0[..self.len]
+        &self.memory.bytes().as_chunks().0[..self.len]
     }
 
     /// The same in blocks of `rows` rows.
@@ -77,7 +71,7 @@ impl HalfRows {
         &mut self,
         rows: usize,
     ) -> impl IndexedParallelIterator<Item = &mut [Half]> {
-        self.memory.as_chunks_mut().0[..self.len].par_chunks_mut(rows * self.pitch)
+        self.memory.bytes_mut().as_chunks_mut().0[..self.len].par_chunks_mut(rows * self.pitch)
     }
 }
 

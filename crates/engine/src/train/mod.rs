@@ -22,6 +22,7 @@ pub(crate) mod kernels;
 pub(crate) mod linear;
 pub(crate) mod lookback;
 mod options;
+mod pages;
 pub mod plain;
 pub(crate) mod poisson;
 pub(crate) mod repeats;
@@ -192,6 +193,7 @@ pub(crate) fn fit(
     let held_back = HeldBack::new(prefix, &before);
     let mut candidate = if held_back.events >= VALIDATION_EVENTS_MIN {
         let rates = rates(&before, question, cut, horizon, options);
+        work.finished(Step::Other, "validation intensity")?;
         let moment = Moment {
             prefix: &before,
             pairs: &held_back.pairs,
@@ -226,6 +228,7 @@ pub(crate) fn fit(
         choices.cold_items = cold::fill(&mut towers.items_mut(), &pairs, attributes);
     }
     let rates = rates(prefix, question, end, horizon, options);
+    work.finished(Step::Other, "intensity")?;
     notes.extend(rates.note.map(str::to_owned));
     let moment = Moment {
         prefix,
