@@ -5,14 +5,11 @@
 //! Secrets are shown once, when they are made, as a profile for a credentials file.
 
 use crate::CliError;
-use crate::client::{Client, ClientError, Credentials};
+use crate::client::{Client, ClientError};
 use clap::{Args, Subcommand};
-use kindred_server::Endpoint;
-use kindred_server::parts::SystemClock;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Pages of a listing that are read.
 const PAGES_MAX: usize = 100;
@@ -160,11 +157,7 @@ struct Key {
 
 /// Runs the command.
 pub(crate) fn run(args: &AccessArgs) -> Result<(), CliError> {
-    let noted = Endpoint::read(&args.data_dir);
-    let credentials = Credentials::read(&args.data_dir.join("credentials"))?;
-    let endpoint = args.endpoint.as_deref().unwrap_or(&noted.url);
-    let clock = Arc::new(SystemClock::default());
-    let server = Server(Client::new(endpoint, &noted.region, credentials, clock)?);
+    let server = Server(Client::of(&args.data_dir, args.endpoint.as_deref())?);
     match &args.command {
         AccessCommand::Create { name, rights } => server.create(name, rights)?,
         AccessCommand::List => server.list()?,

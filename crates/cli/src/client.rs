@@ -3,6 +3,7 @@
 //! Speaks to a running server as any AWS client would: SigV4 on every request, the JSON protocol
 //! for Personalize and keys, path style for S3. Blocking; plain HTTP only.
 
+use crate::CliError;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::{Client as HyperClient, connect::HttpConnector};
@@ -117,6 +118,18 @@ impl Client {
             http: HyperClient::builder(TokioExecutor::new()).build_http(),
             runtime,
         })
+    }
+
+    /// A client of the server of a data directory, at another `endpoint` than the one noted there if given.
+    pub(crate) fn of(data_dir: &Path, endpoint: Option<&str>) -> Result<Self, CliError> {
+        let noted = kindred_server::Endpoint::read(data_dir);
+        let client = Client::new(
+            endpoint.unwrap_or(&noted.url),
+            &noted.region,
+            Credentials::read(&data_dir.join("credentials"))?,
+            Arc::new(kindred_server::parts::SystemClock::default()),
+        )?;
+        Ok(client)
     }
 
     /// Calls a Personalize operation.

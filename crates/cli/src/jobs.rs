@@ -3,11 +3,10 @@
 mod text;
 
 use crate::CliError;
-use crate::client::{Client, Credentials};
+use crate::client::Client;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Jobs asked for at once.
 const PAGE: u64 = 100;
@@ -60,13 +59,7 @@ enum JobsCommand {
 
 /// Runs one of the commands against the server.
 pub(crate) fn run(args: JobsArgs) -> Result<(), CliError> {
-    let noted = kindred_server::Endpoint::read(&args.data_dir);
-    let client = Client::new(
-        args.endpoint.as_deref().unwrap_or(&noted.url),
-        &noted.region,
-        Credentials::read(&args.data_dir.join("credentials"))?,
-        Arc::new(kindred_server::parts::SystemClock::default()),
-    )?;
+    let client = Client::of(&args.data_dir, args.endpoint.as_deref())?;
     match args.command {
         JobsCommand::List => list(&client),
         JobsCommand::Show { arn, json } => {

@@ -1,11 +1,10 @@
 //! `kindred keys`: the key ring of a running server, over signed HTTP.
 
 use crate::CliError;
-use crate::client::{Client, Credentials};
+use crate::client::Client;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Keys asked for at once.
 const PAGE: u64 = 1000;
@@ -51,13 +50,7 @@ enum KeysCommand {
 
 /// Runs one of the commands against the server.
 pub(crate) fn run(args: KeysArgs) -> Result<(), CliError> {
-    let noted = kindred_server::Endpoint::read(&args.data_dir);
-    let client = Client::new(
-        args.endpoint.as_deref().unwrap_or(&noted.url),
-        &noted.region,
-        Credentials::read(&args.data_dir.join("credentials"))?,
-        Arc::new(kindred_server::parts::SystemClock::default()),
-    )?;
+    let client = Client::of(&args.data_dir, args.endpoint.as_deref())?;
     match args.command {
         KeysCommand::Create { description } => {
             let made = client.kms("CreateKey", &json!({"Description": description}))?;

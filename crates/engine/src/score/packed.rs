@@ -109,17 +109,17 @@ impl Bounds {
             across.between(peaks[across.low], peaks[across.high])
         };
         let bound = along.between(side(along.low), side(along.high));
-        bound + SUMS_LOST * ((at.along.abs() + at.across) * self.norm + self.offset)
+        bound + SUMS_LOST * (at.size * self.norm + self.offset)
     }
 }
 
 /// Where a query lies in the grid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At {
-    along: f64,
-    across: f64,
     /// Nothing where it is beyond.
     place: Option<(Step, Step)>,
+    /// |α| + |δ| of the farthest of the points around it: what rounding between them is a part of.
+    size: f64,
 }
 
 /// A number between two points.
@@ -414,6 +414,23 @@ mod tests {
     use super::*;
     use crate::model::Model;
     use crate::score::exact::exact;
+
+    #[test]
+    fn bounds_hold_between_points_that_are_far_apart() {
+        // Many items far out on both sides, one near zero between them, and users who are all alike, so that
+        // the bound is as near to the score as it can be.
+        let (far, near) = (3e12, 0.37);
+        let along = (0..60).map(|item| if item % 2 == 0 { far } else { -far });
+        let vectors = along.chain([near]).flat_map(|along| [along, 0.1, -0.2]);
+        let users = [0.7, 0.3, -0.9].repeat(300);
+        let model = Model::from_vectors(3, users, vectors.collect()).unwrap();
+        let packed = Packed::new(&model, None, kernel::PORTABLE.coding);
+        let query = model.item_vector(60);
+        let (_, at) = packed.query(query);
+        assert!(at.place.is_some());
+        let score = exact(query, model.user_vector(0), 0.0);
+        assert!((0..packed.chunks()).all(|chunk| packed.peak(chunk, &at) >= score));
+    }
 
     #[test]
     fn bounds_hold_and_the_rest_does_not_rise() {
