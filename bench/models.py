@@ -39,8 +39,9 @@ class Model:
     item_vectors: np.ndarray
     user_offsets: np.ndarray
     item_offsets: np.ndarray
-    user_ids: list
-    item_ids: list
+    # Lists of text, or tables of it in models that are made to be written.
+    user_ids: list | pa.StringArray
+    item_ids: list | pa.StringArray
     history_starts: np.ndarray
     history_users: np.ndarray
     history_scores: np.ndarray
@@ -67,11 +68,17 @@ class Model:
 def plain(user_vectors, item_vectors, user_ids=None, item_ids=None):
     """A model of bare factors. Ids must ascend in byte order where they are given."""
     n, m = len(user_vectors), len(item_vectors)
-    texts = lambda letter, count: [bytes(row).decode() for row in id_table(letter, count)]
     return Model(user_vectors, item_vectors, np.zeros(n, np.float32), np.zeros(m, np.float32),
-                 list(user_ids) if user_ids is not None else texts("u", n),
-                 list(item_ids) if item_ids is not None else texts("i", m),
+                 list(user_ids) if user_ids is not None else _ids("u", n),
+                 list(item_ids) if item_ids is not None else _ids("i", m),
                  np.zeros(m + 1, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.float32))
+
+
+def _ids(letter, count):
+    """The ids of so many things; as one table of bytes, for there may be 50 million."""
+    table = id_table(letter, count)
+    ends = np.arange(count + 1, dtype=np.int32) * table.shape[1]
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(table))
 
 
 def read(folder):

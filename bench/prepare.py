@@ -16,10 +16,16 @@ import numpy as np
 import measure
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "data"))
+import names  # noqa: E402
+
 HELD_OUT_USERS = 2_000
 # Iterations of the plain factors, as in the libraries' own examples of exact search.
 FACTOR_ITERATIONS = 4
 SEED = 7
+# Deviation of the logarithm of users' norms; implicit's factors of the made-up events have 0.56.
+NORM_SPREAD = 0.56
+ROWS_AT_ONCE = 1 << 20
 
 
 def _once(path, make):
@@ -108,6 +114,21 @@ def gaussian(work, users, items, dimension):
     return prefix
 
 
+def spread(work, users, items, dimension):
+    """Factors whose users have norms as trained ones have them, log-normal: a prefix as of `factors`."""
+    prefix = work / f"spread-u{users}-i{items}-d{dimension}"
+    if not pathlib.Path(f"{prefix}-items.npy").exists():
+        _apart(work, "make_spread", users, items, dimension, prefix)
+    return prefix
+
+
+def all_items(work, items):
+    """A line for every item, in the order of their numbers."""
+    path = work / f"all-items-i{items}.json"
+    return _once(path, lambda part: part.write_text(
+        "".join(f'{{"itemId": "{names.id_text("i", item, items)}"}}\n' for item in range(items))))
+
+
 def model(work, prefix):
     """Plain factors as a model directory."""
     path = prefix.with_name(f"model-{prefix.name}")
@@ -180,6 +201,18 @@ def make_gaussian(_, users, items, dimension, prefix):
     rng = np.random.default_rng(SEED)
     np.save(f"{prefix}-users.npy", rng.standard_normal((int(users), int(dimension)), dtype=np.float32))
     np.save(f"{prefix}-items.npy", rng.standard_normal((int(items), int(dimension)), dtype=np.float32))
+
+
+def make_spread(_, users, items, dimension, prefix):
+    rng = np.random.default_rng(SEED)
+    users, items, dimension = int(users), int(items), int(dimension)
+    out = np.lib.format.open_memmap(f"{prefix}-users.npy", "w+", np.float32, (users, dimension))
+    for start in range(0, users, ROWS_AT_ONCE):
+        rows = out[start:start + ROWS_AT_ONCE]
+        rows[:] = rng.standard_normal(rows.shape, dtype=np.float32)
+        rows *= np.exp(NORM_SPREAD * rng.standard_normal((len(rows), 1), dtype=np.float32))
+    out.flush()
+    np.save(f"{prefix}-items.npy", rng.standard_normal((items, dimension), dtype=np.float32))
 
 
 def make_model(_, prefix, path):

@@ -5,7 +5,7 @@
     bench/run.py report                                                      # the document from it
 
 Sections, each by itself and again at will: limits, scoring, training, lookback, lines, import,
-attributes, job, scaling, and big for the job of 50 million lines (`sections/` says what each does).
+attributes, job, scaling, big for the job of 50 million lines and users for one over 50 million users (`sections/` says what each does).
 Programs are pinned to one core and take turns; figures are CPU seconds from outside, and ratios are
 medians over the rounds. Inputs are made once in the work folder (`prepare.py`).
 """
@@ -24,7 +24,7 @@ import report
 import sizes
 from sections.context import Context
 
-SECTIONS = ["limits", "scoring", "training", "lookback", "lines", "import", "attributes", "job", "scaling", "big"]
+SECTIONS = ["limits", "scoring", "training", "lookback", "lines", "import", "attributes", "job", "scaling", "big", "users"]
 MODULES = {"import": "importing"}
 DOCUMENT = program.REPOSITORY / "docs/PERFORMANCE.md"
 

@@ -11,6 +11,7 @@ def small(seed, users=300, items=7, dimension=6):
     rng = np.random.default_rng(seed)
     draw = lambda *shape: rng.integers(-2, 3, size=shape).astype(np.float32)
     model = models.plain(draw(users, dimension), draw(items, dimension))
+    model.user_ids, model.item_ids = model.user_ids.to_pylist(), model.item_ids.to_pylist()
     model.user_offsets = draw(users)
     owners = [np.sort(rng.choice(users, size=rng.integers(0, 40), replace=False)) for _ in range(items)]
     model.history_starts = np.concatenate([[0], np.cumsum([len(own) for own in owners])])
