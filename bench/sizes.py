@@ -35,7 +35,7 @@ class Size:
 
 
 FULL = Size(
-    name="full", users=1_000_000, items=50_000, events=20_000_000, dimensions=(149, 64), queries=10_200,
+    name="full", users=1_000_000, items=50_000, events=20_000_000, dimensions=(149, 64), queries=50_000,
     peer_queries={"faiss": 1024, "implicit": 1024, "numpy": 256, "usearch": 32, "spark": 100},
     large_ks=((1_000, 2_048, 256), (100_000, 256, 64)), gaussian_queries=2_040, verified_queries=64,
     peer_iterations=12, spark_iterations=3, lookback=(20_000, 50, 20_000), lines=20_000_000,

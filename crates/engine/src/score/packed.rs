@@ -343,19 +343,13 @@ impl Grid {
     }
 
     fn at(&self, split: &Split) -> At {
-        let (along, across) = (split.whole_along, split.across);
-        let steps = (
-            Step::find(&self.along, along),
-            Step::find(&self.across, across),
-        );
-        At {
-            along,
-            across,
-            place: match steps {
-                (Some(along), Some(across)) => Some((along, across)),
-                _ => None,
-            },
-        }
+        let along = Step::find(&self.along, split.whole_along);
+        let place = along.zip(Step::find(&self.across, split.across));
+        let size = place.map_or(f64::INFINITY, |(along, across)| {
+            let (low, high) = (self.along[along.low], self.along[along.high]);
+            low.abs().max(high.abs()) + self.across[across.high]
+        });
+        At { place, size }
     }
 }
 

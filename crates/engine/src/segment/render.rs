@@ -10,59 +10,105 @@ use crate::train::kernels;
 /// Ids of users as JSON strings, made once.
 #[derive(Debug)]
 pub(crate) struct UserFragments {
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-    /// Length of the shortest.
+    texts: Texts,
+    users: usize,
+    /// Length of all, and of the shortest.
+    bytes: usize,
     shortest: usize,
 }
 
-/// Most ids fit in so many bytes, which are copied at once.
-const COPIED_BYTES: usize = 16;
+#[derive(Debug)]
+enum Texts {
+    /// All are short.
+    Slots(Vec<Slot>),
+    Any {
+        bytes: Vec<u8>,
+        starts: Vec<usize>,
+    },
+}
+
+/// Bytes of a short text.
+const SLOT_BYTES: usize = 15;
+
+/// A short text in one place, which one read fetches and one write copies.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+struct Slot {
+    text: [u8; SLOT_BYTES],
+    length: u8,
+}
+
 /// Users of a list whose ids are asked for ahead of their use.
 const IDS_AHEAD: usize = 8;
 
 impl UserFragments {
     pub(crate) fn new(ids: &[String]) -> Self {
-        let mut bytes = Vec::with_capacity(ids.iter().map(|id| id.len() + 2).sum());
-        let mut starts = Vec::with_capacity(ids.len() + 1);
-        starts.push(0);
-        let mut shortest = usize::MAX;
-        for id in ids {
-            let start = bytes.len();
-            push_json_string(&mut bytes, id);
-            shortest = shortest.min(bytes.len() - start);
-            starts.push(bytes.len());
+        let mut text = Vec::new();
+        let mut length_of = |id: &String| {
+            text.clear();
+            push_json_string(&mut text, id);
+            text.len()
+        };
+        let (mut bytes, mut shortest, mut longest) = (0, usize::MAX, 0);
+        for length in ids.iter().map(&mut length_of) {
+            bytes += length;
+            shortest = shortest.min(length);
+            longest = longest.max(length);
         }
+        let texts = if longest <= SLOT_BYTES {
+            Texts::Slots(ids.iter().map(|id| Slot::of(id)).collect())
+        } else {
+            let mut all = Vec::with_capacity(bytes);
+            let mut starts = Vec::with_capacity(ids.len() + 1);
+            starts.push(0);
+            for id in ids {
+                push_json_string(&mut all, id);
+                starts.push(all.len());
+            }
+            Texts::Any { bytes: all, starts }
+        };
         UserFragments {
+            texts,
+            users: ids.len(),
             bytes,
-            starts,
             shortest,
         }
     }
 
-    fn of(&self, user: u32) -> &[u8] {
-        let user = user as usize;
-        &self.bytes[self.starts[user]..self.starts[user + 1]]
-    }
-
     /// Adds the id of a user to a line.
+    #[inline]
     fn push(&self, line: &mut Vec<u8>, user: u32) {
-        let id = self.of(user);
-        let start = self.starts[user as usize];
-        match self.bytes[start..].first_chunk::<COPIED_BYTES>() {
-            // One instruction, where a copy of some length is a call.
-            Some(copied) if id.len() <= COPIED_BYTES => {
-                let end = line.len() + id.len();
-                line.extend_from_slice(copied);
+        match &self.texts {
+            Texts::Slots(slots) => {
+                let slot = &slots[user as usize];
+                let end = line.len() + usize::from(slot.length);
+                line.extend_from_slice(&slot.text);
                 line.truncate(end);
             }
-            _ => line.extend_from_slice(id),
+            Texts::Any { bytes, starts } => {
+                let user = user as usize;
+                line.extend_from_slice(&bytes[starts[user]..starts[user + 1]]);
+            }
+        }
+    }
+
+    /// Asks for the id of a user, `near` its use, or before that for where it is.
+    #[inline]
+    fn fetch(&self, user: u32, near: bool) {
+        let user = user as usize;
+        match &self.texts {
+            Texts::Slots(slots) if near => kernels::prefetch(&slots[user..=user]),
+            Texts::Slots(_) => {}
+            Texts::Any { bytes, starts } if near => {
+                kernels::prefetch(&bytes[starts[user]..=starts[user]]);
+            }
+            Texts::Any { starts, .. } => kernels::prefetch(&starts[user..=user]),
         }
     }
 
     /// Length of a list of so many users, about.
     pub(crate) fn usual_list_bytes(&self, users: usize) -> usize {
-        users * (1 + self.bytes.len() / (self.starts.len() - 1).max(1))
+        users * (1 + self.bytes / self.users.max(1))
     }
 
     /// A list of so many users is not shorter.
@@ -72,7 +118,24 @@ impl UserFragments {
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len() + 8 * self.starts.len()
+        match &self.texts {
+            Texts::Slots(slots) => size_of_val(&slots[..]),
+            Texts::Any { bytes, starts } => bytes.len() + size_of_val(&starts[..]),
+        }
+    }
+}
+
+impl Slot {
+    /// Of an id that is short enough.
+    fn of(id: &str) -> Slot {
+        let mut fragment = Vec::with_capacity(SLOT_BYTES);
+        push_json_string(&mut fragment, id);
+        let mut text = [0; SLOT_BYTES];
+        text[..fragment.len()].copy_from_slice(&fragment);
+        Slot {
+            text,
+            length: fragment.len() as u8,
+        }
     }
 }
 
@@ -136,10 +199,10 @@ impl TailForm {
                 }
             }
             if let Some(ahead) = starts_ahead.next() {
-                kernels::prefetch(&fragments.starts[ahead as usize..][..1]);
+                fragments.fetch(ahead, false);
             }
             if let Some(ahead) = ids_ahead.next() {
-                kernels::prefetch(&fragments.of(ahead)[..1]);
+                fragments.fetch(ahead, true);
             }
             fragments.push(line, user);
         }
