@@ -225,6 +225,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_floor_keeps_out_and_says_when_it_was_too_high() {
+        let mut best = Best::new(3, 100);
+        for user in 0..5 {
+            best.offer(f64::from(user), user);
+        }
+        best.start_from(f64::NAN);
+        assert!(!best.lacks() && best.threshold() == 0.0);
+        best.start_from(3.5);
+        assert!(best.lacks() && best.threshold() == 3.5);
+        assert!(!best.wants(3.4, 9) && best.wants(3.5, 9));
+        best.offer(3.5, 9);
+        best.offer(3.5, 8);
+        assert!(!best.lacks());
+        assert_eq!(best.into_ranking().users, [4, 8, 9]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
         #[test]

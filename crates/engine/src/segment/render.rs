@@ -312,6 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_any_length_are_written_whole() {
+        let short = ["", "7", "a\"b", "thirteen-char"];
+        let long = ["7", "a name that fits in no slot", "", "fourteen-chars"];
+        for ids in [short, long] {
+            let ids = ids.map(String::from);
+            let fragments = UserFragments::new(&ids);
+            let slots = matches!(fragments.texts, Texts::Slots(_));
+            assert_eq!(slots, ids[1] == "7");
+            let list: Vec<u32> = (0..200).map(|place| place % 4).collect();
+            let mut line = Vec::new();
+            push_ranking_tail(&mut line, list.iter().copied(), NO_SCORES, fragments, false);
+            let expected: Vec<String> = list
+                .iter()
+                .map(|&user| serde_json::to_string(&ids[user as usize]).unwrap())
+                .collect();
+            let expected = format!("\"usersList\": [{}]", expected.join(","));
+            assert!(String::from_utf8(line).unwrap().contains(&expected));
+        }
+    }
+
+    #[test]
     fn a_long_tail_is_handed_on_in_pieces() {
         let form = TailForm {
             fragments: one_user(),
